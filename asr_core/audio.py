@@ -1,0 +1,155 @@
+"""File, bytes or array -> float32 mono samples at the model's rate. Whatever cannot be heard is refused in a sentence."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+import torch
+import torchaudio
+
+MIN_DURATION_S = 0.1  # a shorter clip holds no syllable
+MAX_DURATION_S = 3600.0
+SILENCE_PEAK = 1e-4  # full scale is 1: -80 dB, below the noise of any microphone
+MIN_RATE, MAX_RATE = 1_000, 768_000  # Hz
+FFMPEG_SUFFIXES = {".m4a", ".mp4", ".aac", ".webm", ".wma", ".mka", ".mkv", ".amr", ".3gp"}
+FFMPEG_FORMATS = "mov,mp4,m4a,3gp,aac,matroska,webm,asf,amr"  # containers only: no playlists, no network
+
+AudioSource = str | Path | bytes | tuple[int, np.ndarray]
+
+
+class AudioError(ValueError):
+    """Audio that cannot be used; the message says what was got and what to do."""
+
+
+def load(source: AudioSource, sample_rate: int = 16_000) -> np.ndarray:
+    """Read, mix down, resample and check.
+
+    source: a path, the bytes of a file, or (rate in Hz, samples (S,) or (S, channels), integer or float).
+    Returns (S,) float32 in about [-1, 1] at `sample_rate`. Raises AudioError.
+    """
+    if isinstance(source, tuple):
+        rate, samples = source
+        name, samples = "The recording", _as_float(np.asarray(samples))
+    elif isinstance(source, bytes):
+        name = "The recording"
+        rate, samples = _decode(io.BytesIO(source), name, "")
+    else:
+        path = Path(source)
+        name = path.name
+        if path.is_dir():
+            raise AudioError(f"{name} is a folder, not an audio file. Name the files in it, for example {name}/*.wav.")
+        if not path.exists():
+            raise AudioError(f"There is no file {source}. Check the path.")
+        if path.stat().st_size == 0:
+            raise AudioError(f"{name} is empty (0 bytes). Record or copy it again.")
+        rate, samples = _decode(path, name, path.suffix.lower())
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise AudioError(f"{name} claims {rate} samples a second; sound has {MIN_RATE} to {MAX_RATE}. Its header is damaged.")
+    return _check(_resample(_mix_down(samples, name), rate, sample_rate), name, sample_rate)
+
+
+def duration_s(path: Path) -> float:
+    """Seconds of an audio file, from its header alone. Raises AudioError."""
+    try:
+        info = sf.info(str(path))
+    except (sf.LibsndfileError, RuntimeError) as error:
+        raise AudioError(f"{path.name} is not audio that can be read ({_reason(error)}).") from error
+    return info.frames / info.samplerate
+
+
+def _decode(file: Path | io.BytesIO, name: str, suffix: str) -> tuple[int, np.ndarray]:
+    """-> (rate, (S, channels) float32). libsndfile first; ffmpeg, where installed, for what it does not know."""
+    if suffix in FFMPEG_SUFFIXES:
+        return _decode_ffmpeg(file, name)
+    try:
+        with sf.SoundFile(file) as sound:
+            if sound.frames > MAX_DURATION_S * sound.samplerate:
+                raise _too_long(name, sound.frames / sound.samplerate)
+            if cut := re.search(r"data\s*:\s*(\d+) \(should be (\d+)\)", sound.extra_info):
+                claimed, there = int(cut[1]), int(cut[2])
+                # Programs that write to a pipe leave 0 or the maximum, meaning "to the end of the file".
+                if there < claimed < 0x7FFF_FFFF:
+                    raise AudioError(
+                        f"{name} was cut off: its header promises {claimed} bytes of sound and {there} are there. "
+                        "Copy or upload it again."
+                    )
+            return sound.samplerate, sound.read(dtype="float32", always_2d=True)
+    except (sf.LibsndfileError, RuntimeError) as error:
+        if isinstance(file, Path) and suffix == ".wav" and b"RIFF" not in file.read_bytes()[:4]:
+            raise AudioError(f"{name} is not a WAV file, whatever its name says. Upload audio: {_formats()}.") from error
+        raise AudioError(
+            f"{name} is not audio that can be read ({_reason(error)}). It may be damaged or cut off. Use {_formats()}."
+        ) from error
+
+
+def _decode_ffmpeg(file: Path | io.BytesIO, name: str) -> tuple[int, np.ndarray]:
+    if shutil.which("ffmpeg") is None:
+        raise AudioError(f"{name} needs ffmpeg, which is not installed here. Install it, or use {_formats()}.")
+    rate = 48_000
+    limits = ["-protocol_whitelist", "file", "-format_whitelist", FFMPEG_FORMATS, "-t", str(MAX_DURATION_S + 1)]
+    command = ["ffmpeg", "-v", "error", "-nostdin", *limits, "-i", f"file:{file}"]
+    command += ["-vn", "-ac", "1", "-ar", str(rate), "-f", "f32le", "-"]
+    done = subprocess.run(command, capture_output=True, timeout=600)
+    if done.returncode != 0 or not done.stdout:
+        raise AudioError(f"{name} is not audio that ffmpeg can read. It may be damaged or cut off. Use {_formats()}.")
+    return rate, np.frombuffer(done.stdout, np.float32)[:, None]
+
+
+def _as_float(samples: np.ndarray) -> np.ndarray:
+    """Integer samples -> [-1, 1]; unsigned 8-bit is centred on 128. (S,) -> (S, 1)."""
+    if samples.dtype == np.uint8:
+        samples = (samples.astype(np.float32) - 128) / 128
+    elif np.issubdtype(samples.dtype, np.signedinteger):
+        samples = samples.astype(np.float32) / -float(np.iinfo(samples.dtype).min)
+    elif not np.issubdtype(samples.dtype, np.floating):
+        raise AudioError(f"Samples are integers or floats; these are {samples.dtype}.")
+    samples = samples.astype(np.float32, copy=False)
+    return samples[:, None] if samples.ndim == 1 else samples
+
+
+def _mix_down(samples: np.ndarray, name: str) -> np.ndarray:
+    """(S, channels) -> (S,)."""
+    if samples.ndim != 2 or samples.shape[1] == 0:
+        raise AudioError(f"{name} has samples of shape {samples.shape}; expected (samples,) or (samples, channels).")
+    if samples.shape[0] == 0:
+        raise AudioError(f"{name} is empty: it holds no sound. Record it again.")
+    if not np.isfinite(samples).all():
+        bad = int((~np.isfinite(samples)).sum())
+        raise AudioError(f"{name} holds {bad} samples that are not numbers (NaN or infinite). Export it again.")
+    return samples.mean(axis=1)
+
+
+def _resample(samples: np.ndarray, rate: int, sample_rate: int) -> np.ndarray:
+    if rate == sample_rate:
+        return samples
+    return torchaudio.functional.resample(torch.from_numpy(samples), rate, sample_rate).numpy()
+
+
+def _check(samples: np.ndarray, name: str, sample_rate: int) -> np.ndarray:
+    seconds = len(samples) / sample_rate
+    if seconds > MAX_DURATION_S:
+        raise _too_long(name, seconds)
+    if seconds < MIN_DURATION_S:
+        raise AudioError(f"{name} is {seconds * 1000:.0f} ms long; speech needs at least {MIN_DURATION_S * 1000:.0f} ms.")
+    if np.abs(samples).max() < SILENCE_PEAK:
+        raise AudioError(f"{name} is silent. Check that the microphone is not muted and is the one you meant.")
+    return np.ascontiguousarray(samples, dtype=np.float32)
+
+
+def _too_long(name: str, seconds: float) -> AudioError:
+    return AudioError(f"{name} is {seconds / 60:.0f} minutes long; at most {MAX_DURATION_S / 60:.0f} are read. Cut it first.")
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "error_string", str(error)).strip().rstrip(".")
+    return text[:1].lower() + text[1:]
+
+
+def _formats() -> str:
+    return "WAV, FLAC, OGG, Opus, MP3, AIFF or AU" + (", M4A or WebM" if shutil.which("ffmpeg") else "")

@@ -1,0 +1,149 @@
+"""A folder or a Hub id <-> weights, configuration and alphabet. safetensors and JSON only: nothing is ever unpickled.
+
+    NAME/model.safetensors   the encoder's weights, float16
+    NAME/config.json         format, alphabet, features, encoder, training, metrics
+    NAME/README.md           the model card, where somebody wrote one
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from asr_core.features import FeatureConfig, LogMel
+from asr_core.files import write_atomically
+from asr_core.models import Encoder, build_encoder, describe_encoder
+from asr_core.text import Alphabet
+
+FORMAT = 1
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is not there or cannot be used; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model and everything needed to use it. training and metrics: how it was made and what it was measured at."""
+
+    name: str
+    encoder: Encoder
+    features: FeatureConfig
+    alphabet: Alphabet
+    training: dict = field(default_factory=dict)
+    metrics: dict = field(default_factory=dict)
+
+    @property
+    def frame_s(self) -> float:
+        """Seconds in one encoder frame."""
+        return self.features.frame_s * self.encoder.subsampling
+
+    def log_mel(self) -> LogMel:
+        return LogMel(self.features)
+
+    def save(self, folder: Path) -> None:
+        """Write weights, then configuration, each atomically."""
+        tensors = {name: tensor.to(torch.float16).contiguous() for name, tensor in self.encoder.state_dict().items()}
+        config = {
+            "format": FORMAT,
+            "alphabet": asdict(self.alphabet),
+            "features": asdict(self.features),
+            "encoder": describe_encoder(self.encoder),
+            "training": self.training,
+            "metrics": self.metrics,
+        }
+        write_atomically(folder / WEIGHTS, save_tensors(tensors, metadata={"format": "pt"}))
+        write_atomically(folder / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
+
+
+def load(source: str | Path) -> Checkpoint:
+    """Read a folder, or fetch a Hub id such as "someone/model". Raises CheckpointError."""
+    folder = Path(source)
+    if not folder.is_dir():
+        folder = _fetch(str(source))
+    config = _read_config(folder)
+    try:
+        alphabet = Alphabet(tuple(config["alphabet"]["labels"]), config["alphabet"]["blank"])
+        features = _feature_config(config["features"])
+        encoder = build_encoder(config["encoder"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder.name}/{CONFIG} does not describe a CTC Lens model: {_sentence(error)}") from error
+    if encoder.config.vocabulary != len(alphabet) or encoder.config.n_mels != features.n_mels:
+        raise CheckpointError(
+            f"{folder.name}/{CONFIG} contradicts itself: the encoder has {encoder.config.vocabulary} outputs and "
+            f"{encoder.config.n_mels} mel bins, the alphabet {len(alphabet)} tokens and the features {features.n_mels} bins."
+        )
+    _load_weights(encoder, folder)
+    return Checkpoint(
+        folder.name, encoder.eval(), features, alphabet, config.get("training", {}), config.get("metrics", {})
+    )
+
+
+def _fetch(source: str) -> Path:
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", source) or source.startswith("."):
+        raise CheckpointError(f"There is no checkpoint folder {source}. Name a folder with {CONFIG} and {WEIGHTS} in it.")
+    from huggingface_hub import snapshot_download  # here, because only a Hub id needs the network
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(source, allow_patterns=[WEIGHTS, CONFIG, "README.md"]))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise CheckpointError(
+            f"{source} is neither a folder here nor a model that could be fetched from the Hub. "
+            "Check the spelling and the network, or name a folder."
+        ) from error
+
+
+def _read_config(folder: Path) -> dict:
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{folder} holds no {CONFIG}, so it is not a checkpoint.") from error
+    except ValueError as error:
+        raise CheckpointError(f"{folder.name}/{CONFIG} is not JSON: it is damaged or is something else.") from error
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        found = config.get("format") if isinstance(config, dict) else None
+        raise CheckpointError(f"{folder.name}/{CONFIG} has format {found!r}; this version reads format {FORMAT}.")
+    return config
+
+
+def _feature_config(values: dict) -> FeatureConfig:
+    known = {field.name for field in fields(FeatureConfig)}
+    if unknown := set(values) - known:
+        raise ValueError(f"features has no option {sorted(unknown)}. It has: {', '.join(sorted(known))}.")
+    return FeatureConfig(**values)
+
+
+def _load_weights(encoder: Encoder, folder: Path) -> None:
+    try:
+        tensors = load_tensors((folder / WEIGHTS).read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{folder} holds no {WEIGHTS}.") from error
+    except SafetensorError as error:
+        raise CheckpointError(f"{folder.name}/{WEIGHTS} is not a safetensors file, or is damaged: {_sentence(error)}") from error
+    expected = encoder.state_dict()
+    for name in expected.keys() | tensors.keys():
+        if name not in tensors or name not in expected:
+            where = "the file lacks" if name not in tensors else "the encoder does not know"
+            raise CheckpointError(f"{folder.name}/{WEIGHTS} is for another encoder: {where} the tensor {name!r}.")
+        if tensors[name].shape != expected[name].shape:
+            raise CheckpointError(
+                f"{folder.name}/{WEIGHTS}: {name!r} has shape {tuple(tensors[name].shape)}; the encoder in {CONFIG} needs "
+                f"{tuple(expected[name].shape)}."
+            )
+    if broken := [name for name, tensor in tensors.items() if not tensor.float().isfinite().all()]:
+        raise CheckpointError(f"{folder.name}/{WEIGHTS}: {broken[0]!r} holds NaN or infinite values. Train or copy it again.")
+    encoder.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+
+
+def _sentence(error: Exception) -> str:
+    text = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+    return text.rstrip(".") + "."

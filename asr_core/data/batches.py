@@ -1,0 +1,156 @@
+"""Utterances -> batches: buckets of like duration, lazy decoding, padding with exact lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader, Dataset
+
+from asr_core import audio, augment, ctc
+from asr_core.data.phones import pronounce
+from asr_core.data.utterances import Utterance
+from asr_core.features import LogMel
+from asr_core.text import Alphabet, TextError
+
+
+@dataclass(frozen=True)
+class Example:
+    """One utterance, ready: features (T, M), targets (L,), phones (P,), empty when a word has no pronunciation."""
+
+    utterance: Utterance
+    features: Tensor
+    targets: Tensor
+    phones: Tensor
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An utterance that could not be used, and why."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded tensors and exact lengths; whatever had to be left out is named."""
+
+    utterances: tuple[Utterance, ...]
+    features: Tensor  # (B, 1, M, T)
+    feature_lengths: Tensor  # (B,)
+    targets: Tensor  # (B, L)
+    target_lengths: Tensor  # (B,)
+    phones: Tensor  # (B, P)
+    phone_lengths: Tensor  # (B,), 0 where there is no pronunciation
+    skipped: tuple[Skipped, ...]
+
+
+def bucket(
+    utterances: Sequence[Utterance], batch_size: int | None, batch_s: float | None, generator: torch.Generator | None
+) -> list[list[int]]:
+    """Indices in batches of like duration: at most `batch_size` utterances, or `batch_s` seconds, padding included.
+
+    With a generator: durations are blurred by a tenth, so that batches differ between epochs, and the order of batches
+    is random. Without: sorted by duration, for evaluation.
+    """
+    durations = torch.tensor([utterance.duration_s for utterance in utterances])
+    blur = 0.9 + 0.2 * torch.rand(len(durations), generator=generator) if generator else torch.ones(len(durations))
+    batches: list[list[int]] = [[]]
+    longest = 0.0
+    for index in (durations * blur).argsort().tolist():
+        grown = max(longest, utterances[index].duration_s)
+        size = len(batches[-1]) + 1
+        if batches[-1] and ((batch_size and size > batch_size) or (batch_s and size * grown > batch_s)):
+            batches.append([])
+            grown = utterances[index].duration_s
+        batches[-1].append(index)
+        longest = grown
+    if generator:
+        batches = [batches[position] for position in torch.randperm(len(batches), generator=generator).tolist()]
+    return batches
+
+
+class SpeechDataset(Dataset):
+    """Decodes on demand. A broken utterance becomes a Skipped, never an exception.
+
+    output_lengths: the encoder's, to leave out a target that cannot fit its frames.
+    augmentation, seed: None for evaluation. The random draws of an utterance depend on (seed, its index) alone, so any
+    number of workers and any resumed run makes the same examples.
+    """
+
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        log_mel: LogMel,
+        alphabet: Alphabet,
+        output_lengths: Callable[[int], int],
+        augmentation: augment.AugmentConfig | None = None,
+        seed: int = 0,
+        with_phones: bool = False,
+    ) -> None:
+        self.utterances = utterances
+        self.log_mel = log_mel
+        self.alphabet = alphabet
+        self.output_lengths = output_lengths
+        self.augmentation = augmentation
+        self.seed = seed
+        self.with_phones = with_phones
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def __getitem__(self, index: int) -> Example | Skipped:
+        utterance = self.utterances[index]
+        try:
+            waveform = torch.from_numpy(audio.load(utterance.path, self.log_mel.config.sample_rate))
+            targets = torch.tensor(self.alphabet.encode(utterance.text))
+        except (audio.AudioError, TextError) as error:
+            return Skipped(utterance.id, str(error))
+        if len(targets) == 0:
+            return Skipped(utterance.id, "Its transcript is empty.")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed * 1_000_003 + index)
+            if self.augmentation:
+                waveform = augment.augment_waveform(waveform, self.augmentation)
+            features = self.log_mel(waveform)  # (T, M)
+            if self.augmentation:
+                features = augment.spec_augment(features, self.augmentation)
+        needed = int(ctc.frames_needed(targets[None], torch.tensor([len(targets)])))
+        if needed > (frames := self.output_lengths(len(features))):
+            return Skipped(utterance.id, f"Its {len(targets)} characters need {needed} frames and its audio has {frames}.")
+        phones = torch.tensor(pronounce(utterance.text) if self.with_phones else [], dtype=torch.long)
+        return Example(utterance, features, targets, phones)
+
+
+def collate(items: Sequence[Example | Skipped]) -> Batch | tuple[Skipped, ...]:
+    """Pad to the longest. A batch with nothing in it comes back as what was skipped."""
+    examples = [item for item in items if isinstance(item, Example)]
+    skipped = tuple(item for item in items if isinstance(item, Skipped))
+    if not examples:
+        return skipped
+    features = pad_sequence([example.features for example in examples], batch_first=True)  # (B, T, M)
+    return Batch(
+        utterances=tuple(example.utterance for example in examples),
+        features=features.transpose(1, 2)[:, None].contiguous(),  # (B, 1, M, T)
+        feature_lengths=torch.tensor([len(example.features) for example in examples]),
+        targets=pad_sequence([example.targets for example in examples], batch_first=True),
+        target_lengths=torch.tensor([len(example.targets) for example in examples]),
+        phones=pad_sequence([example.phones for example in examples], batch_first=True),
+        phone_lengths=torch.tensor([len(example.phones) for example in examples]),
+        skipped=skipped,
+    )
+
+
+def loader(dataset: SpeechDataset, batches: list[list[int]], workers: int) -> DataLoader:
+    """Batch after batch, decoded ahead by `workers` processes of one thread each (0: in this one)."""
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        collate_fn=collate,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+    )

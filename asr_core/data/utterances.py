@@ -1,0 +1,102 @@
+"""The index of a corpus: which utterances there are. Audio is decoded only when it is needed."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from asr_core import audio
+from asr_core.text import normalise
+
+MANIFEST_COLUMNS = ("path", "speaker", "split", "duration_s", "text")
+
+
+class DataError(ValueError):
+    """A corpus that cannot be read; the message says where and what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    id: str
+    path: Path
+    text: str  # normalised
+    duration_s: float
+    speaker: str
+
+
+def read_utterances(source: str | Path, split: str | None = None) -> list[Utterance]:
+    """A manifest TSV (rows of `split`, or all) or a folder of LibriSpeech's layout, searched to any depth."""
+    source = Path(source)
+    if source.is_dir():
+        return read_librispeech(source)
+    if source.is_file():
+        return read_manifest(source, split)
+    raise DataError(f"There is no file or folder {source}. Name a manifest .tsv or a LibriSpeech folder.")
+
+
+def read_manifest(path: Path, split: str | None = None) -> list[Utterance]:
+    """Tab-separated, with a header and no quoting; `path` is relative to the manifest's folder."""
+    utterances = []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path.name} is not a manifest: it is not UTF-8 text.") from error
+    rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    if missing := [column for column in MANIFEST_COLUMNS if column not in (rows.fieldnames or [])]:
+        raise DataError(f"{path.name} is not a manifest: its header lacks the columns {', '.join(missing)}.")
+    for number, row in enumerate(rows, start=2):
+        if split is not None and row["split"] != split:
+            continue
+        try:
+            duration_s = float(row["duration_s"])
+        except (TypeError, ValueError):
+            raise DataError(f"{path.name}, line {number}: duration_s is {row['duration_s']!r}, not seconds.") from None
+        utterances.append(
+            Utterance(
+                id=Path(row["path"]).with_suffix("").as_posix(),
+                path=path.parent / row["path"],
+                text=normalise(row["text"] or ""),
+                duration_s=duration_s,
+                speaker=row["speaker"],
+            )
+        )
+    if not utterances:
+        raise DataError(f"{path.name} has no rows" + (f" of split {split!r}." if split else "."))
+    return utterances
+
+
+def read_librispeech(folder: Path) -> list[Utterance]:
+    """Every utterance of the `*.trans.txt` files below `folder`: SPEAKER/CHAPTER/SPEAKER-CHAPTER-NUMBER.flac."""
+    utterances = []
+    for transcripts in sorted(folder.rglob("*.trans.txt")):
+        for line in transcripts.read_text(encoding="utf-8").splitlines():
+            utterance_id, _, text = line.partition(" ")
+            path = transcripts.parent / f"{utterance_id}.flac"
+            try:
+                seconds = audio.duration_s(path)
+            except audio.AudioError:
+                seconds = 0.0  # the utterance stays in the index; decoding it says what is wrong, and it is counted
+            utterances.append(Utterance(utterance_id, path, normalise(text), seconds, utterance_id.split("-")[0]))
+    if not utterances:
+        raise DataError(f"{folder} holds no LibriSpeech transcripts (*.trans.txt). Name a subset's folder or a manifest .tsv.")
+    return utterances
+
+
+def split_speakers(
+    utterances: Iterable[Utterance], speakers: frozenset[str]
+) -> tuple[list[Utterance], list[Utterance]]:
+    """(utterances of these speakers, all the others)."""
+    inside, outside = [], []
+    for utterance in utterances:
+        (inside if utterance.speaker in speakers else outside).append(utterance)
+    return inside, outside
+
+
+def read_speakers(path: str | Path) -> frozenset[str]:
+    """One speaker id a line."""
+    try:
+        return frozenset(Path(path).read_text(encoding="utf-8").split())
+    except OSError as error:
+        raise DataError(f"There is no list of speakers {path}: it holds one speaker id a line.") from error

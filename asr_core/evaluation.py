@@ -1,0 +1,98 @@
+"""The figures of a model on a set of utterances: loss, WER, CER, real-time factor. The same for training and for the
+command line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+
+from asr_core.ctc import ctc_loss
+from asr_core.data.batches import Batch, Skipped
+from asr_core.decoding import greedy_decode
+from asr_core.metrics import ErrorCounts, character_errors, word_errors
+from asr_core.models import Encoder
+from asr_core.text import Alphabet
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One utterance's reference and hypothesis."""
+
+    id: str
+    speaker: str
+    reference: str
+    hypothesis: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """words, characters: corpus-level counts. loss: nats a character of the reference. audio_s, compute_s: seconds of
+    speech, and seconds spent in the encoder and the decoder."""
+
+    words: ErrorCounts
+    characters: ErrorCounts
+    loss: float
+    audio_s: float
+    compute_s: float
+    decoded: tuple[Decoded, ...]
+    skipped: tuple[Skipped, ...]
+
+    @property
+    def wer(self) -> float:
+        return self.words.rate
+
+    @property
+    def cer(self) -> float:
+        return self.characters.rate
+
+    def summary(self) -> dict:
+        """The figures as JSON has them."""
+        return {
+            "utterances": len(self.decoded),
+            "skipped": len(self.skipped),
+            "wer": self.wer,
+            "cer": self.cer,
+            "words": vars(self.words),
+            "characters": vars(self.characters),
+            "loss": self.loss,
+            "audio_s": self.audio_s,
+            "real_time_factor": self.compute_s / max(self.audio_s, 1e-9),
+        }
+
+
+@torch.no_grad()
+def evaluate(
+    encoder: Encoder, batches: Iterable[Batch | tuple[Skipped, ...]], alphabet: Alphabet, autocast: torch.autocast | None = None
+) -> Evaluation:
+    """Decode every batch greedily, in eval mode; the encoder's mode is put back afterwards."""
+    words, characters = ErrorCounts(), ErrorCounts()
+    loss = audio_s = compute_s = 0.0
+    decoded: list[Decoded] = []
+    skipped: list[Skipped] = []
+    device = next(encoder.parameters()).device
+    was_training = encoder.training
+    encoder.eval()
+    for batch in batches:
+        if isinstance(batch, tuple):
+            skipped += batch
+            continue
+        skipped += batch.skipped
+        started = time.perf_counter()
+        with autocast or torch.autocast(device.type, enabled=False):
+            encoded = encoder(batch.features.to(device), batch.feature_lengths.to(device))
+        log_probs = encoded.logits.float().log_softmax(-1)  # (B, T', V)
+        hypotheses = greedy_decode(log_probs, encoded.lengths, alphabet)
+        compute_s += time.perf_counter() - started
+        audio_s += sum(utterance.duration_s for utterance in batch.utterances)
+        targets, target_lengths = batch.targets.to(device), batch.target_lengths.to(device)
+        loss += float(ctc_loss(log_probs, targets, encoded.lengths, target_lengths, alphabet.blank).sum())
+        for utterance, hypothesis in zip(batch.utterances, hypotheses, strict=True):
+            words += word_errors(utterance.text, hypothesis)
+            characters += character_errors(utterance.text, hypothesis)
+            decoded.append(Decoded(utterance.id, utterance.speaker, utterance.text, hypothesis))
+    encoder.train(was_training)
+    loss /= max(characters.reference, 1)
+    return Evaluation(words, characters, loss, audio_s, compute_s, tuple(decoded), tuple(skipped))

@@ -1,0 +1,61 @@
+"""LogMel: waveform -> normalised log-mel frames, the same in training and in the page."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import torch
+import torchaudio
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class FeatureConfig:
+    """Everything that decides a feature value; stored in the checkpoint.
+
+    win_length and hop_length are in samples; mean and std are those of the log-mel values of the training speech,
+    one number each, so that neither the batch nor the rest of a recording changes a frame.
+    """
+
+    sample_rate: int = 16_000  # Hz
+    n_fft: int = 400
+    win_length: int = 400  # 25 ms
+    hop_length: int = 160  # 10 ms
+    n_mels: int = 80
+    floor: float = 1e-6  # added to the mel power before the logarithm: about 100 dB below full scale
+    mean: float = -6.2
+    std: float = 4.2
+
+    @property
+    def frame_s(self) -> float:
+        """Seconds from one frame to the next."""
+        return self.hop_length / self.sample_rate
+
+
+class LogMel(nn.Module):
+    """log(mel power + floor), then (x - mean) / std. Frame t is centred on sample t * hop_length."""
+
+    def __init__(self, config: FeatureConfig) -> None:
+        super().__init__()
+        self.config = config
+        with warnings.catch_warnings():
+            # 128 bins over a 400-point FFT leave some low bins empty. torchaudio warns; the empty bins are constant.
+            warnings.filterwarnings("ignore", message="At least one mel filterbank has all zero values")
+            self.mel = torchaudio.transforms.MelSpectrogram(
+                sample_rate=config.sample_rate,
+                n_fft=config.n_fft,
+                win_length=config.win_length,
+                hop_length=config.hop_length,
+                n_mels=config.n_mels,
+            )
+
+    def output_lengths(self, samples: Tensor | int) -> Tensor | int:
+        """Frames T for a number of samples S."""
+        return samples // self.config.hop_length + 1
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(..., S) float32 in [-1, 1] -> (..., T, M). S must exceed n_fft / 2: the edges are padded by reflection."""
+        power = self.mel(waveform)  # (..., M, T)
+        log_mel = (power + self.config.floor).log()
+        return ((log_mel - self.config.mean) / self.config.std).transpose(-1, -2)

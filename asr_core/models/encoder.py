@@ -1,0 +1,38 @@
+"""What every encoder is: features and lengths in, logits and lengths out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+
+class Encoded(NamedTuple):
+    """What an encoder returns for a batch.
+
+    logits: (B, T', V), before log_softmax. Frames past an utterance's length hold no information.
+    lengths: (B,) encoder frames of each utterance.
+    phone_logits: (B, T', P) from a middle layer, or None where the encoder has no phone head.
+    """
+
+    logits: Tensor
+    lengths: Tensor
+    phone_logits: Tensor | None = None
+
+
+class Encoder(nn.Module):
+    """Base of the encoders. `subsampling` is the number of feature frames in one encoder frame."""
+
+    subsampling: int
+
+    def output_lengths(self, lengths: Tensor | int) -> Tensor | int:
+        """Encoder frames T' that `lengths` feature frames T become. Exact for every T of at least 1."""
+        raise NotImplementedError
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Encoded:
+        """features (B, 1, M, T) padded with anything, lengths (B,) -> Encoded."""
+        raise NotImplementedError
+
+    @property
+    def parameter_count(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())

@@ -1,0 +1,67 @@
+"""Text <-> token ids. The alphabet, its blank, and the one normalisation of transcripts."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+APOSTROPHES = "\u2018\u2019\u02bc\u0060\u00b4"  # what keyboards and typesetters put for '
+
+
+class TextError(ValueError):
+    """Text that the alphabet cannot spell; the message names the characters."""
+
+
+def normalise(text: str) -> str:
+    """Lower case, one kind of apostrophe, single spaces. Nothing else is changed and nothing is dropped."""
+    for apostrophe in APOSTROPHES:
+        text = text.replace(apostrophe, "'")
+    return " ".join(text.lower().split())
+
+
+@dataclass(frozen=True)
+class Alphabet:
+    """The tokens of a CTC model, in the order of its outputs.
+
+    labels: V strings, one for each output, the blank's included.
+    blank: index of the blank, which belongs to no text.
+    """
+
+    labels: tuple[str, ...] = ("'", " ", *string.ascii_lowercase, "<blank>")
+    blank: int = 28
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.blank < len(self.labels):
+            raise ValueError(f"The blank is token {self.blank}, but the tokens are 0 to {len(self.labels) - 1}.")
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("An alphabet names every token once; this one repeats a label.")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {label: index for index, label in enumerate(self.labels) if index != self.blank}
+
+    def unknown(self, text: str) -> tuple[str, ...]:
+        """The distinct characters of `text`, in order of appearance, that this alphabet cannot spell."""
+        return tuple(dict.fromkeys(character for character in text if character not in self._ids))
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of `text`, one a character. Raises TextError naming every character that has no token."""
+        if unknown := self.unknown(text):
+            named = ", ".join(f"{character!r}" for character in unknown)
+            raise TextError(
+                f"The alphabet has no token for {named} in {text[:60]!r}. "
+                "It spells with its own letters only: write numbers and symbols as words."
+            )
+        return [self._ids[character] for character in text]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of token ids that have already been collapsed. Raises TextError if the blank is among them."""
+        ids = [int(index) for index in ids]
+        if self.blank in ids:
+            raise TextError(f"Token {self.blank} is the blank and has no text: collapse the path before decoding it.")
+        return "".join(self.labels[index] for index in ids)

@@ -1,0 +1,56 @@
+"""What decides a training run, and the two presets."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+
+from asr_core.augment import AugmentConfig
+from asr_core.features import FeatureConfig
+from asr_core.models import AttentionUNetConfig, DeepSpeech2Config
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Printed at the start, saved in the checkpoint. The same config, data and machine give the same weights."""
+
+    encoder: dict  # for models.build_encoder
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    augmentation: AugmentConfig = field(default_factory=AugmentConfig)
+    epochs: int = 10
+    batch_size: int | None = None  # utterances; either this or batch_s
+    batch_s: float | None = None  # seconds of audio, padding included
+    max_lr: float = 5e-4  # OneCycleLR's peak
+    warmup: float = 0.3  # part of all steps before the peak
+    weight_decay: float = 0.01
+    clip: float = 1.0  # largest gradient norm
+    ema_decay: float = 0.0  # of the averaged weights that are validated and saved; 0: the weights themselves
+    phone_weight: tuple[float, float] = (0.0, 0.0)  # of the phone CTC loss: at the first step, at the last
+    bfloat16: bool = False  # matrix products in bfloat16; the loss always in float32
+    seed: int = 1
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+
+PRESETS = {
+    # The starting script, part for part: 128 mels, 12.5 ms hop, FrequencyMasking(30), TimeMasking(100), AdamW 5e-4.
+    "deepspeech2": TrainingConfig(
+        encoder={"name": "deepspeech2", **asdict(DeepSpeech2Config())},
+        features=FeatureConfig(hop_length=200, n_mels=128, mean=-7.0, std=4.3),
+        augmentation=AugmentConfig(
+            gain_db=0.0, frequency_masks=1, frequency_width=30, time_masks=1, time_width=100, time_fraction=1.0
+        ),
+        batch_size=20,
+    ),
+    # The page's model: what learned fastest and best on two cores (the model card has the table).
+    "fast": TrainingConfig(
+        encoder={"name": "attention_unet", **asdict(AttentionUNetConfig())},
+        epochs=20,
+        batch_s=50.0,
+        max_lr=1.5e-3,
+        warmup=0.1,
+        ema_decay=0.999,
+        phone_weight=(0.6, 0.12),
+        bfloat16=True,
+    ),
+}

@@ -1,0 +1,118 @@
+"""Train a CTC model.
+
+    python train.py --data manifest.tsv --out runs/fast                      the page's model (splits train, valid)
+    python train.py --data LIBRISPEECH_ROOT --train-subsets train-clean-100 --valid-subsets test-clean --download
+    python train.py --preset deepspeech2 --data ... --out runs/deepspeech2   the starting script, mended
+
+Interrupt it whenever you like: the same command goes on where it stopped. --max-minutes stops it cleanly.
+OUT/best and OUT/last are checkpoints for `python app.py --checkpoint` and `python -m asr_core`; curves are in
+OUT/tensorboard.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import sys
+from pathlib import Path
+
+import torch
+
+from asr_core import checkpoint
+from asr_core.data.batches import SpeechDataset, bucket, loader
+from asr_core.data.librispeech import librispeech_subsets
+from asr_core.data.utterances import DataError, Utterance, read_speakers, read_utterances, split_speakers
+from asr_core.evaluation import evaluate
+from asr_core.training.config import PRESETS, TrainingConfig
+from asr_core.training.loop import TrainingRun
+from asr_core.training.state import StateError
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", choices=PRESETS, default="fast", help="encoder, features and recipe (default: fast)")
+    data = parser.add_argument_group("data")
+    data.add_argument("--data", required=True, type=Path, help="a manifest .tsv, or the root that holds LibriSpeech/")
+    data.add_argument("--train-subsets", nargs="+", default=["train-clean-100"], help="LibriSpeech subsets to train on")
+    data.add_argument("--valid-subsets", nargs="+", default=["test-clean"], help="LibriSpeech subsets to validate on")
+    data.add_argument("--download", action="store_true", help="fetch missing LibriSpeech subsets from openslr.org")
+    data.add_argument("--exclude-speakers", type=Path, metavar="FILE", help="speakers to keep out of training, one a line")
+    run = parser.add_argument_group("run")
+    run.add_argument("--out", type=Path, default=Path("runs/latest"), help="folder of the run (default: runs/latest)")
+    run.add_argument("--init-from", metavar="CHECKPOINT", help="start from the weights of a checkpoint folder or Hub id")
+    run.add_argument("--max-minutes", type=float, default=math.inf, help="stop cleanly after this long; run again to go on")
+    run.add_argument("--threads", type=int, default=1, help="torch threads; more than one only on an idle machine (1)")
+    run.add_argument("--workers", type=int, default=1, help="processes that decode audio; 0 for none (1)")
+    recipe = parser.add_argument_group("recipe, in place of the preset's")
+    recipe.add_argument("--epochs", type=int)
+    recipe.add_argument("--max-lr", type=float, help="peak of the one-cycle schedule")
+    recipe.add_argument("--batch-size", type=int, help="utterances in a batch")
+    recipe.add_argument("--batch-s", type=float, help="seconds of audio in a batch")
+    recipe.add_argument("--seed", type=int)
+    return parser.parse_args()
+
+
+def configuration(args: argparse.Namespace) -> TrainingConfig:
+    config = PRESETS[args.preset]
+    chosen = {name: getattr(args, name) for name in ("epochs", "max_lr", "batch_size", "batch_s", "seed")}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    if "batch_size" in chosen:
+        chosen.setdefault("batch_s", None)
+    elif "batch_s" in chosen:
+        chosen["batch_size"] = None
+    return dataclasses.replace(config, **chosen)
+
+
+def corpus(args: argparse.Namespace) -> tuple[list[Utterance], list[Utterance]]:
+    """(training, validation) utterances."""
+    if args.data.is_file():
+        train, valid = read_utterances(args.data, "train"), read_utterances(args.data, "valid")
+    else:
+        train = librispeech_subsets(args.data, args.train_subsets, args.download)
+        valid = librispeech_subsets(args.data, args.valid_subsets, args.download)
+    if args.exclude_speakers:
+        _, train = split_speakers(train, read_speakers(args.exclude_speakers))
+    return train, valid
+
+
+def final_test(run: TrainingRun, folder: Path) -> None:
+    """Load the saved checkpoint as anybody would, and measure it again, in float32."""
+    loaded = checkpoint.load(folder)
+    dataset = SpeechDataset(run.valid_utterances, loaded.log_mel(), loaded.alphabet, loaded.encoder.output_lengths)
+    batches = bucket(run.valid_utterances, run.config.batch_size, run.config.batch_s, None)
+    evaluation = evaluate(loaded.encoder, loader(dataset, batches, run.workers), loaded.alphabet)
+    print(f"final test of {folder}: {json.dumps(evaluation.summary())}")
+
+
+def main() -> int:
+    args = arguments()
+    torch.set_num_threads(args.threads)
+    torch.set_flush_denormal(True)
+    try:
+        config = configuration(args)
+        train, valid = corpus(args)
+        run = TrainingRun(config, train, valid, args.out, init_from=args.init_from, workers=args.workers)
+    except (DataError, StateError, checkpoint.CheckpointError) as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(config.as_dict(), indent=2))
+    hours = [sum(utterance.duration_s for utterance in part) / 3600 for part in (train, valid)]
+    print(
+        f"{run.encoder.parameter_count:,} parameters on {run.device}; {len(train):,} training utterances ({hours[0]:.1f} h), "
+        f"{len(valid):,} validation utterances ({hours[1]:.1f} h); {run.total_steps:,} steps, {run.progress['step']:,} done"
+    )
+    try:
+        finished = run.run(args.max_minutes)
+    except KeyboardInterrupt:
+        finished = False
+    if finished:
+        final_test(run, args.out / "best")
+    else:
+        print(f"Stopped after step {run.progress['step']:,} of {run.total_steps:,}; the same command goes on from here.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -100,8 +100,9 @@ def main() -> int:
     print(json.dumps(config.as_dict(), indent=2))
     hours = [sum(utterance.duration_s for utterance in part) / 3600 for part in (train, valid)]
     print(
-        f"{run.encoder.parameter_count:,} parameters on {run.device}; {len(train):,} training utterances ({hours[0]:.1f} h), "
-        f"{len(valid):,} validation utterances ({hours[1]:.1f} h); {run.total_steps:,} steps, {run.progress['step']:,} done"
+        f"{run.encoder.parameter_count:,} parameters on {run.device}; "
+        f"{len(train):,} training utterances ({hours[0]:.1f} h), {len(valid):,} validation utterances ({hours[1]:.1f} h); "
+        f"{run.total_steps:,} steps, {run.progress['step']:,} done"
     )
     try:
         finished = run.run(args.max_minutes)

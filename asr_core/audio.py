@@ -50,7 +50,9 @@ def load(source: AudioSource, sample_rate: int = 16_000) -> np.ndarray:
             raise AudioError(f"{name} is empty (0 bytes). Record or copy it again.")
         rate, samples = _decode(path, name, path.suffix.lower())
     if not MIN_RATE <= rate <= MAX_RATE:
-        raise AudioError(f"{name} claims {rate} samples a second; sound has {MIN_RATE} to {MAX_RATE}. Its header is damaged.")
+        raise AudioError(
+            f"{name} claims {rate} samples a second; sound has {MIN_RATE} to {MAX_RATE}. Its header is damaged."
+        )
     return _check(_resample(_mix_down(samples, name), rate, sample_rate), name, sample_rate)
 
 
@@ -143,7 +145,9 @@ def _check(samples: np.ndarray, name: str, sample_rate: int) -> np.ndarray:
 
 
 def _too_long(name: str, seconds: float) -> AudioError:
-    return AudioError(f"{name} is {seconds / 60:.0f} minutes long; at most {MAX_DURATION_S / 60:.0f} are read. Cut it first.")
+    return AudioError(
+        f"{name} is {seconds / 60:.0f} minutes long; at most {MAX_DURATION_S / 60:.0f} are read. Cut it first."
+    )
 
 
 def _reason(error: Exception) -> str:

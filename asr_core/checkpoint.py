@@ -1,8 +1,8 @@
 """A folder or a Hub id <-> weights, configuration and alphabet. safetensors and JSON only: nothing is ever unpickled.
 
-    NAME/model.safetensors   the encoder's weights, float16
-    NAME/config.json         format, alphabet, features, encoder, training, metrics
-    NAME/README.md           the model card, where somebody wrote one
+NAME/model.safetensors   the encoder's weights, float16
+NAME/config.json         format, alphabet, features, encoder, training, metrics
+NAME/README.md           the model card, where somebody wrote one
 """
 
 from __future__ import annotations
@@ -82,9 +82,7 @@ def load(source: str | Path) -> Checkpoint:
             f"{encoder.config.n_mels} mel bins, the alphabet {len(alphabet)} tokens and the features {features.n_mels} bins."
         )
     _load_weights(encoder, folder)
-    return Checkpoint(
-        folder.name, encoder.eval(), features, alphabet, config.get("training", {}), config.get("metrics", {})
-    )
+    return Checkpoint(folder.name, encoder.eval(), features, alphabet, config.get("training", {}), config.get("metrics", {}))
 
 
 def _fetch(source: str) -> Path:
@@ -128,7 +126,9 @@ def _load_weights(encoder: Encoder, folder: Path) -> None:
     except OSError as error:
         raise CheckpointError(f"{folder} holds no {WEIGHTS}.") from error
     except SafetensorError as error:
-        raise CheckpointError(f"{folder.name}/{WEIGHTS} is not a safetensors file, or is damaged: {_sentence(error)}") from error
+        raise CheckpointError(
+            f"{folder.name}/{WEIGHTS} is not a safetensors file, or is damaged: {_sentence(error)}"
+        ) from error
     expected = encoder.state_dict()
     for name in expected.keys() | tensors.keys():
         if name not in tensors or name not in expected:
@@ -140,7 +140,9 @@ def _load_weights(encoder: Encoder, folder: Path) -> None:
                 f"{tuple(expected[name].shape)}."
             )
     if broken := [name for name, tensor in tensors.items() if not tensor.float().isfinite().all()]:
-        raise CheckpointError(f"{folder.name}/{WEIGHTS}: {broken[0]!r} holds NaN or infinite values. Train or copy it again.")
+        raise CheckpointError(
+            f"{folder.name}/{WEIGHTS}: {broken[0]!r} holds NaN or infinite values. Train or copy it again."
+        )
     encoder.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
 
 

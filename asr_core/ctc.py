@@ -61,7 +61,9 @@ def check(log_probs: Tensor, targets: Tensor, input_lengths: Tensor, target_leng
     """Raise CtcError unless ctc_loss means something for these inputs. Shapes as in ctc_loss."""
     batch, frames, vocabulary = log_probs.shape
     if log_probs.dtype not in (torch.float32, torch.float64):
-        raise CtcError(f"log_probs is {log_probs.dtype}; CTC sums thousands of paths and needs float32: call .float() first.")
+        raise CtcError(
+            f"log_probs is {log_probs.dtype}; CTC sums thousands of paths and needs float32: call .float() first."
+        )
     if not (len(targets) == len(input_lengths) == len(target_lengths) == batch):
         raise CtcError(
             f"log_probs has {batch} utterances, but there are {len(targets)} targets, {len(input_lengths)} input lengths "
@@ -88,7 +90,9 @@ def check(log_probs: Tensor, targets: Tensor, input_lengths: Tensor, target_leng
             "counted twice and the loss can fall below zero. Give the blank an id of its own, and pass true target lengths."
         )
     if int(labels.min()) < 0 or int(labels.max()) >= vocabulary:
-        raise CtcError(f"Labels run from {int(labels.min())} to {int(labels.max())}; the model has tokens 0 to {vocabulary - 1}.")
+        raise CtcError(
+            f"Labels run from {int(labels.min())} to {int(labels.max())}; the model has tokens 0 to {vocabulary - 1}."
+        )
     short = (frames_needed(targets, target_lengths) > input_lengths).nonzero()[:, 0]
     if len(short):
         first = int(short[0])

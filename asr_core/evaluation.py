@@ -65,7 +65,10 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(
-    encoder: Encoder, batches: Iterable[Batch | tuple[Skipped, ...]], alphabet: Alphabet, autocast: torch.autocast | None = None
+    encoder: Encoder,
+    batches: Iterable[Batch | tuple[Skipped, ...]],
+    alphabet: Alphabet,
+    autocast: torch.autocast | None = None,
 ) -> Evaluation:
     """Decode every batch greedily, in eval mode; the encoder's mode is put back afterwards."""
     words, characters = ErrorCounts(), ErrorCounts()

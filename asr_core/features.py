@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 
-import torch
 import torchaudio
 from torch import Tensor, nn
 

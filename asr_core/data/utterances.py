@@ -80,13 +80,13 @@ def read_librispeech(folder: Path) -> list[Utterance]:
                 seconds = 0.0  # the utterance stays in the index; decoding it says what is wrong, and it is counted
             utterances.append(Utterance(utterance_id, path, normalise(text), seconds, utterance_id.split("-")[0]))
     if not utterances:
-        raise DataError(f"{folder} holds no LibriSpeech transcripts (*.trans.txt). Name a subset's folder or a manifest .tsv.")
+        raise DataError(
+            f"{folder} holds no LibriSpeech transcripts (*.trans.txt). Name a subset's folder or a manifest .tsv."
+        )
     return utterances
 
 
-def split_speakers(
-    utterances: Iterable[Utterance], speakers: frozenset[str]
-) -> tuple[list[Utterance], list[Utterance]]:
+def split_speakers(utterances: Iterable[Utterance], speakers: frozenset[str]) -> tuple[list[Utterance], list[Utterance]]:
     """(utterances of these speakers, all the others)."""
     inside, outside = [], []
     for utterance in utterances:

@@ -18,7 +18,7 @@ ENCODERS = {
 
 
 def build_encoder(description: dict) -> Encoder:
-    """{"name": ..., **config} -> an encoder with fresh weights. Raises ValueError for a name or an option it does not know."""
+    """{"name": ..., **config} -> an encoder with fresh weights. Raises ValueError for an unknown name or option."""
     options = dict(description)
     name = options.pop("name", None)
     if name not in ENCODERS:

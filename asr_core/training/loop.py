@@ -246,4 +246,6 @@ class TrainingRun:
             "epochs_done": self.progress["epoch"],
             "history": self.progress["history"],
         }
-        Checkpoint(folder.name, self.averaged, self.config.features, self.alphabet, training, {"validation": figures}).save(folder)
+        Checkpoint(folder.name, self.averaged, self.config.features, self.alphabet, training, {"validation": figures}).save(
+            folder
+        )

@@ -34,7 +34,7 @@ def load_state(path: Path, modules: dict[str, nn.Module], optimiser: torch.optim
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads(file.metadata()["state"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise StateError(f"{path} is not the state of a training run, or is damaged. Delete it to start anew.") from error
     try:

@@ -1,0 +1,58 @@
+"""Transcriber: the one way from audio to a Transcription."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from asr_core import audio, checkpoint
+from asr_core.checkpoint import Checkpoint
+from asr_core.emission import Emission
+from asr_core.transcription import Transcription
+
+WINDOW = 2_000  # feature frames whose output is kept from one window: 20 s at 10 ms
+CONTEXT = 1_000  # feature frames that a window sees to each side of them
+
+
+class Transcriber:
+    """A loaded model. Safe to call from several threads: it holds no state between calls."""
+
+    def __init__(self, model: Checkpoint) -> None:
+        self.model = model
+        self.log_mel = model.log_mel()
+
+    @classmethod
+    def from_checkpoint(cls, source: str | Path) -> Transcriber:
+        """A checkpoint folder or a Hub id. Raises checkpoint.CheckpointError."""
+        return cls(checkpoint.load(source))
+
+    def transcribe(self, source: audio.AudioSource) -> Transcription:
+        """A path, the bytes of a file, or (rate, samples) -> Transcription. Raises audio.AudioError."""
+        config = self.model.features
+        samples = audio.load(source, config.sample_rate)  # (S,)
+        with torch.inference_mode():
+            features = self.log_mel(torch.from_numpy(samples))  # (T, M)
+            log_probs = self.log_probs(features)  # (T', V)
+        emission = Emission(log_probs, self.model.frame_s, self.model.alphabet)
+        return Transcription.of(emission, features, config.frame_s, samples, config.sample_rate)
+
+    def log_probs(self, features: Tensor) -> Tensor:
+        """(T, M) -> (T', V). What is longer than a window and its context is read window by window.
+
+        Windows start on multiples of 8 feature frames, so that strides fall as they do in the whole recording.
+        """
+        frames, subsampling = len(features), self.model.encoder.subsampling
+        if frames <= WINDOW + 2 * CONTEXT:
+            return self._encode(features)
+        pieces = []
+        for start in range(0, frames, WINDOW):
+            before = min(start, CONTEXT)
+            logits = self._encode(features[start - before : start + WINDOW + CONTEXT])
+            pieces.append(logits[before // subsampling : (before + WINDOW) // subsampling])
+        return torch.cat(pieces)
+
+    def _encode(self, features: Tensor) -> Tensor:
+        encoded = self.model.encoder(features.T[None, None], torch.tensor([len(features)]))
+        return encoded.logits[0].log_softmax(-1)

@@ -1,0 +1,58 @@
+"""The alignment view as a Gradio component. Its value is a Transcription; everything shown is set as text, never as HTML."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import soundfile as sf
+from gradio.data_classes import FileData
+from gradio.processing_utils import save_bytes_to_cache
+
+from asr_core.transcription import Transcription
+from asr_core.viewer.payload import payload
+
+STATIC = Path(__file__).parent / "static"
+
+# Runs once, when the page mounts the component; later values arrive through watch().
+ON_LOAD = """
+const root = (window.gradio_config?.root ?? '').replace(/\\/$/, '');
+import(root + '/gradio_api/file=STATIC/alignment_view.mjs').then(({mount}) => {
+  const view = mount(element.querySelector('.ctc-lens'));
+  view.show(props.value);
+  watch('value', () => view.show(props.value));
+});
+""".replace("STATIC", STATIC.as_posix())
+
+
+class AlignmentView(gr.HTML):
+    """Spectrogram, argmax path, merges, letters and words of a Transcription on one time axis."""
+
+    def __init__(self, value: Transcription | None = None, **options: Any) -> None:
+        gr.set_static_paths([STATIC])
+        super().__init__(
+            value=value,
+            html_template='<div class="ctc-lens"></div>',  # static: Gradio would run what is interpolated into it
+            js_on_load=ON_LOAD,
+            apply_default_css=False,
+            **options,
+        )
+
+    def postprocess(self, value: Transcription | None) -> dict | None:
+        """Transcription -> payload, with the sound as a cached WAV file that the browser fetches by its URL."""
+        if value is None:
+            return None
+        wav = io.BytesIO()
+        sf.write(wav, value.samples, value.sample_rate, subtype="PCM_16", format="WAV")
+        path = save_bytes_to_cache(wav.getvalue(), "recording.wav", self.GRADIO_CACHE)
+        audio = FileData(path=path, mime_type="audio/wav", meta={"_type": "gradio.FileData"})
+        return {**payload(value), "audio": audio.model_dump()}
+
+    def preprocess(self, payload: dict | None) -> None:
+        """The view is an output only."""
+        return None
+
+    def api_info(self) -> dict[str, Any]:
+        return {"type": "object", "description": "the alignment view's payload (asr_core/viewer/payload.py)"}

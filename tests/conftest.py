@@ -1,0 +1,49 @@
+"""One thread, no network, seeded examples; and the clips, encoders and checkpoints of `synthetic`, as fixtures."""
+
+import os
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported: no test may reach the network
+os.environ["OMP_NUM_THREADS"] = "1"  # for the programs that tests start
+
+import pytest
+import soundfile as sf
+import torch
+from hypothesis import settings
+from synthetic import RATE, TINY, speech_like, tiny_encoder, tiny_model
+
+torch.set_num_threads(1)
+settings.register_profile("ctc-lens", deadline=None, derandomize=True, database=None)
+settings.load_profile("ctc-lens")
+
+
+@pytest.fixture
+def clip_path(tmp_path):
+    """Two seconds of something like speech."""
+    path = tmp_path / "clip.wav"
+    sf.write(path, speech_like(2.0), RATE)
+    return path
+
+
+@pytest.fixture(params=sorted(TINY))
+def encoder(request):
+    """Both encoders in turn, tiny, in eval mode."""
+    return tiny_encoder(request.param)
+
+
+@pytest.fixture
+def checkpoint_folder(tmp_path):
+    folder = tmp_path / "tiny"
+    tiny_model().save(folder)
+    return folder
+
+
+@pytest.fixture
+def little_memory():
+    """Lets the test have 1.5 GB beyond what is in use: what wants more fails here, and does not trouble the machine."""
+    resource = pytest.importorskip("resource", reason="memory cannot be limited on this system")
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (in_use + 1_500_000_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

@@ -1,4 +1,7 @@
-"""CTC Lens, the page: python app.py [--checkpoint DIR_OR_HUB_ID]. Layout and wiring; asr_core does the work."""
+"""CTC Lens, the page: python app.py [--checkpoint DIR_OR_HUB_ID] [--compare DIR_OR_HUB_ID].
+
+Layout and wiring; asr_core does the work.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,14 @@ from pathlib import Path
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported: no call leaves the machine
 
 import gradio as gr
+from gradio.processing_utils import save_bytes_to_cache
 
-from asr_core import DEFAULT_CHECKPOINT, AudioError, CheckpointError, Transcriber, Transcription
+from asr_core import DEFAULT_CHECKPOINT, AlignmentError, AudioError, CheckpointError, TextError, Transcriber
 from asr_core.data.utterances import read_manifest
+from asr_core.export import export_lanes
+from asr_core.reference import align
 from asr_core.viewer.component import AlignmentView
+from asr_core.viewer.payload import Lane, reference_lanes
 
 EXAMPLES = Path(__file__).parent / "examples" / "manifest.tsv"
 
@@ -30,21 +37,55 @@ the rule at work; click a letter or a word to hear it.
 SOURCES = """
 Examples: LibriSpeech dev-clean (Panayotov et al. 2015, CC BY 4.0). Nothing you record is kept.
 """
+SAVES = {"srt": "SRT", "vtt": "VTT", "ctm": "CTM", "textgrid": "TextGrid", "json": "JSON", "json-emission": "JSON, emission"}
+SAVES |= {"html": "Offline page"}
+NOTHING_YET = "There is no recording yet: speak, upload a file or pick an example first."
+OFFER = "Use: "
+# The browser fetches the file that the hidden File component was given.
+DOWNLOAD = "(file) => Object.assign(document.createElement('a'), {href: file.url, download: file.orig_name}).click()"
 
 
-def build(transcriber: Transcriber) -> gr.Blocks:
-    """The page for one model."""
+def build(transcriber: Transcriber, other: Transcriber | None = None) -> gr.Blocks:
+    """The page for one model; with `other`, every recording shows both models' readings."""
 
-    def transcribe(path: str | None) -> tuple[str, Transcription | None]:
+    def transcribe(path: str | None) -> tuple[str, list[Lane] | None, list[Lane] | None]:
+        """Text, and the lanes twice: for the view, and for what may be asked of them later."""
         if path is None:  # the recording was cleared
-            return "", None
+            return "", None, None
         try:
-            transcription = transcriber.transcribe(path)
+            heard = transcriber.transcribe(path)
         except AudioError as error:
             raise gr.Error(str(error), print_exception=False) from error
-        return transcription.text or "(no speech was recognised)", transcription
+        lanes = [Lane("heard" if other is None else transcriber.model.name, heard)]
+        if other is not None:
+            lanes.append(Lane(other.model.name, other.transcribe((heard.sound.sample_rate, heard.sound.samples))))
+        return heard.text or "(no speech was recognised)", lanes, lanes
+
+    def align_reference(lanes: list[Lane] | None, text: str) -> tuple[list[Lane], list[Lane], dict]:
+        """The lanes with the typed sentence as the second, and the button that offers a spelling."""
+        if lanes is None:
+            raise gr.Error(NOTHING_YET, print_exception=False)
+        try:
+            lanes = list(reference_lanes(align(lanes[0].reading, text)))
+        except TextError as error:
+            gr.Warning(str(error))
+            return gr.skip(), gr.skip(), gr.update(visible=bool(error.suggestion), value=OFFER + error.suggestion)
+        except AlignmentError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        return lanes, lanes, gr.update(visible=False)
+
+    def take_away(lanes: list[Lane] | None, convention: str, name: str) -> str:
+        """A file of the typed sentence's alignment, or of what was heard when none was typed."""
+        if lanes is None:
+            raise gr.Error(NOTHING_YET, print_exception=False)
+        file_name, content = export_lanes(lanes, name, convention)
+        return save_bytes_to_cache(content.encode(), file_name, download.GRADIO_CACHE)
+
+    def chosen(event: gr.EventData) -> str:
+        return event.convention
 
     with gr.Blocks(title="CTC Lens", delete_cache=(600, 3600), analytics_enabled=False) as page:
+        lanes, convention = gr.State(time_to_live=3600), gr.State("spike")
         gr.Markdown(INTRODUCTION)
         with gr.Row():
             with gr.Column(scale=2):
@@ -58,20 +99,50 @@ def build(transcriber: Transcriber) -> gr.Blocks:
                 text = gr.Textbox(label="What it heard", lines=3, buttons=["copy"], interactive=False)
                 with gr.Row():
                     examples = [
-                        (gr.Button(f"“{' '.join(utterance.text.split()[:4])} …”", size="sm"), str(utterance.path))
-                        for utterance in read_manifest(EXAMPLES)
+                        (gr.Button(f"“{' '.join(each.text.split()[:4])} …”", size="sm", min_width=140), str(each.path))
+                        for each in read_manifest(EXAMPLES)
                     ]
         view = AlignmentView()
+        with gr.Row(equal_height=True):
+            truth = gr.Textbox(
+                label="What was really said?",
+                placeholder="Type the sentence to see where each of its letters lies, and what the model made of it",
+                max_length=2000,
+                scale=5,
+            )
+            align_button = gr.Button("Align", scale=1, min_width=100)
+        suggestion = gr.Button(visible=False, size="sm")
+        gr.Markdown("Take it away, with the times of the typed sentence once there is one:")
+        with gr.Row():
+            saves = [(gr.Button(label, size="sm", min_width=60), name) for name, label in SAVES.items()]
+        download = gr.File(visible="hidden")
         with gr.Accordion("How to read this", open=True):
             gr.Markdown(HOW_TO_READ)
         gr.Markdown(SOURCES)
 
+        model_queue = {"concurrency_id": "model", "concurrency_limit": 1}
         # One event for a recording, an upload, an example and the clearing of any of them.
-        recording.change(
-            transcribe, recording, [text, view], api_name="transcribe", concurrency_id="model", concurrency_limit=1
-        )
+        recording.change(transcribe, recording, [text, view, lanes], api_name="transcribe", **model_queue)
         for button, path in examples:
             button.click(lambda path=path: path, None, recording, api_visibility="private")
+        gr.on(
+            [truth.submit, align_button.click],
+            align_reference,
+            [lanes, truth],
+            [view, lanes, suggestion],
+            api_visibility="private",
+        )
+        suggestion.click(lambda offer: offer.removeprefix(OFFER), suggestion, truth, api_visibility="private").then(
+            align_reference, [lanes, truth], [view, lanes, suggestion], api_visibility="private"
+        )
+        view.convention(chosen, None, convention, api_visibility="private")
+        for button, name in saves:
+            button.click(
+                lambda lanes, convention, name=name: take_away(lanes, convention, name),
+                [lanes, convention],
+                download,
+                api_visibility="private",
+            ).success(None, download, None, js=DOWNLOAD, api_visibility="private")
     return page.queue(max_size=16, api_open=False)
 
 
@@ -96,13 +167,15 @@ LAUNCH = {
 def main() -> int:
     parser = argparse.ArgumentParser(description="Open the CTC Lens page.")
     parser.add_argument("--checkpoint", default=str(DEFAULT_CHECKPOINT), metavar="DIR_OR_HUB_ID", help="the model to show")
+    parser.add_argument("--compare", metavar="DIR_OR_HUB_ID", help="a second model, shown as a lane below the first")
     args = parser.parse_args()
     try:
         transcriber = Transcriber.from_checkpoint(args.checkpoint)
+        other = Transcriber.from_checkpoint(args.compare) if args.compare else None
     except CheckpointError as error:
         print(f"app.py: {error}", file=sys.stderr)
         return 2
-    build(transcriber).launch(**LAUNCH)
+    build(transcriber, other).launch(**LAUNCH)
     return 0
 
 

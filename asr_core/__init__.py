@@ -2,16 +2,18 @@
 
 from pathlib import Path
 
-from asr_core.alignment import Span
+from asr_core.alignment import AlignmentError, Span
 from asr_core.audio import AudioError
 from asr_core.checkpoint import Checkpoint, CheckpointError
 from asr_core.ctc import CtcError, ctc_loss
 from asr_core.emission import Emission
+from asr_core.reference import Reference, align
+from asr_core.sound import Sound
 from asr_core.text import Alphabet, TextError
 from asr_core.transcriber import Transcriber
 from asr_core.transcription import Transcription
 
 DEFAULT_CHECKPOINT = Path(__file__).parent.parent / "checkpoints" / "fast"
 
-__all__ = ["DEFAULT_CHECKPOINT", "Alphabet", "AudioError", "Checkpoint", "CheckpointError", "CtcError", "Emission"]
-__all__ += ["Span", "TextError", "Transcriber", "Transcription", "ctc_loss"]
+__all__ = ["DEFAULT_CHECKPOINT", "AlignmentError", "Alphabet", "AudioError", "Checkpoint", "CheckpointError", "CtcError"]
+__all__ += ["Emission", "Reference", "Sound", "Span", "TextError", "Transcriber", "Transcription", "align", "ctc_loss"]

@@ -1,4 +1,4 @@
-"""python -m asr_core transcribe | evaluate. Exit code 2 when some input could not be used."""
+"""python -m asr_core transcribe | align | evaluate. Exit code 2 when some input could not be used."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from asr_core import DEFAULT_CHECKPOINT, Transcriber
-from asr_core.audio import AudioError
-from asr_core.checkpoint import CheckpointError
+from asr_core import DEFAULT_CHECKPOINT, AlignmentError, AudioError, CheckpointError, TextError, Transcriber, align
+from asr_core.alignment import CONVENTIONS
 from asr_core.data.batches import SpeechDataset, bucket, loader
 from asr_core.data.utterances import DataError, read_speakers, read_utterances, split_speakers
 from asr_core.evaluation import evaluate
+from asr_core.export import CHOICES, export_lanes
+from asr_core.files import write_atomically
+from asr_core.viewer.payload import Lane, reference_lanes
 
 
 def transcribe(args: argparse.Namespace) -> int:
@@ -23,16 +25,31 @@ def transcribe(args: argparse.Namespace) -> int:
     failed = 0
     for path in args.audio:
         try:
-            transcription = transcriber.transcribe(path)
+            lanes = [Lane("heard", transcriber.transcribe(path))]
         except AudioError as error:
             print(error, file=sys.stderr)
             failed += 1
             continue
-        if args.format == "json":
-            print(json.dumps({"audio": str(path), **transcription.as_dict()}), flush=True)
-        else:
-            print(transcription.text, flush=True)
+        write(lanes, path, args)
     return 2 if failed else 0
+
+
+def align_text(args: argparse.Namespace) -> int:
+    heard = Transcriber.from_checkpoint(args.checkpoint).transcribe(args.audio)
+    write(list(reference_lanes(align(heard, args.text))), args.audio, args)
+    return 0
+
+
+def write(lanes: list[Lane], path: Path, args: argparse.Namespace) -> None:
+    """To standard output, or into --out under the name of the recording."""
+    name, content = export_lanes(lanes, args.format, args.spans)
+    if args.out is None:
+        sys.stdout.write(content)
+        sys.stdout.flush()
+    else:
+        target = args.out / f"{path.stem}{Path(name).suffix}"
+        write_atomically(target, content.encode())
+        print(target)
 
 
 def evaluate_corpus(args: argparse.Namespace) -> int:
@@ -64,13 +81,23 @@ def evaluate_corpus(args: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m asr_core", description="Transcribe speech, and measure a model.")
+    description = "Transcribe speech, align text with it, and measure a model."
+    parser = argparse.ArgumentParser(prog="python -m asr_core", description=description)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    command = commands.add_parser("transcribe", help="write what was said in audio files")
-    command.add_argument("audio", nargs="+", type=Path)
-    command.add_argument("--format", choices=("text", "json"), default="text", help="json: words and letters with times")
-    command.set_defaults(run=transcribe)
+    transcribing = commands.add_parser("transcribe", help="write what was said in audio files")
+    transcribing.add_argument("audio", nargs="+", type=Path)
+    transcribing.set_defaults(run=transcribe)
+
+    aligning = commands.add_parser("align", help="find where the letters of a text lie in a recording, and what each costs")
+    aligning.add_argument("audio", type=Path)
+    aligning.add_argument("text", help="what was said")
+    aligning.set_defaults(run=align_text)
+
+    for each in (transcribing, aligning):
+        each.add_argument("--format", choices=CHOICES, default="text" if each is transcribing else "json")
+        each.add_argument("--spans", choices=CONVENTIONS, default="spike", help="where letters and words begin and end")
+        each.add_argument("--out", type=Path, metavar="FOLDER", help="write a file for each recording instead of printing")
 
     evaluation = commands.add_parser("evaluate", help="WER, CER and real-time factor on a corpus")
     evaluation.add_argument("corpus", help="a manifest .tsv, or a folder of LibriSpeech's layout")
@@ -79,12 +106,12 @@ def main() -> int:
     evaluation.add_argument("--format", choices=("text", "json"), default="text")
     evaluation.set_defaults(run=evaluate_corpus)
 
-    for each in (command, evaluation):
+    for each in (transcribing, aligning, evaluation):
         each.add_argument("--checkpoint", default=str(DEFAULT_CHECKPOINT), metavar="DIR_OR_HUB_ID")
     args = parser.parse_args()
     try:
         return args.run(args)
-    except (CheckpointError, DataError) as error:
+    except (AlignmentError, AudioError, CheckpointError, DataError, TextError) as error:
         print(error, file=sys.stderr)
         return 2
 

@@ -6,18 +6,41 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+import numpy as np
+import torch
+import torchaudio
+
+from asr_core.ctc import frames_needed
 from asr_core.emission import Emission
+from asr_core.sound import Sound
 
 SCORE = "mean posterior probability of the token, over the span's own frames"
+
+# CTC marks a letter by a spike of a frame or two. Where the letter begins and ends is a convention; these are ours.
+CONVENTIONS = {
+    "spike": "from the first to the last frame that the letter itself was the path's token",
+    "boundary": "the spike, widened to the middle of the gap to each neighbour, by at most 0.25 s",
+    "energy": "the spike, widened while the sound stays above a third of the recording's loudness, no further than boundary",
+}
+MAX_REACH_S = 0.25
+ENERGY_THRESHOLD = 1 / 3  # of Sound.loudness
+
+LONG_WORD_S = 3.0
+FAST_LETTERS = 30.0  # a second
+SILENCE = 0.1  # of Sound.loudness
+
+
+class AlignmentError(ValueError):
+    """A text that cannot be aligned with the audio; the message says why, with both numbers."""
 
 
 @dataclass(frozen=True)
 class Span:
     """A token or a word on the time axis.
 
-    first, last: its frames, both included. start_s, end_s: the seconds that they cover.
-    score: the posterior probability of the token, averaged over its frames; a word's is averaged over the frames of its
-    tokens, leaving out the blanks between them.
+    first, last: its own frames, both included. start_s, end_s: its seconds, by one of CONVENTIONS.
+    score: the posterior probability of the token, averaged over its own frames; a word's is averaged over the frames of
+    its tokens, leaving out the blanks between them.
     """
 
     label: str
@@ -28,21 +51,58 @@ class Span:
     score: float
 
 
-def token_spans(emission: Emission, path: Sequence[int], duration_s: float) -> tuple[Span, ...]:
+def token_spans(emission: Emission, path: Sequence[int], sound: Sound, convention: str = "spike") -> tuple[Span, ...]:
     """The tokens that survive the collapse of `path` (T',), each with the run of frames that was merged into it."""
     probabilities = emission.log_probs.exp()  # (T', V)
-    spans = []
+    runs: list[tuple[int, int, int]] = []  # token, first frame, last frame
     frame = 0
     for token, run in groupby(path):
         first, frame = frame, frame + len(list(run))
         if token != emission.alphabet.blank:
-            score = float(probabilities[first:frame, token].mean())
-            spans.append(_span(emission, emission.alphabet.labels[token], first, frame - 1, duration_s, score))
-    return tuple(spans)
+            runs.append((token, first, frame - 1))
+    spikes = [
+        # The last frame may reach past the last sample.
+        (min(first * emission.frame_s, sound.duration_s), min((last + 1) * emission.frame_s, sound.duration_s))
+        for _, first, last in runs
+    ]
+    return tuple(
+        Span(emission.alphabet.labels[token], first, last, *times, float(probabilities[first : last + 1, token].mean()))
+        for (token, first, last), times in zip(runs, _widen(spikes, sound, convention), strict=True)
+    )
 
 
-def word_spans(emission: Emission, tokens: Sequence[Span], duration_s: float) -> tuple[Span, ...]:
-    """Tokens between spaces, joined: from the first letter's first frame to the last letter's last."""
+def _widen(spikes: list[tuple[float, float]], sound: Sound, convention: str) -> list[tuple[float, float]]:
+    """(start_s, end_s) of each spike -> the same by a convention."""
+    if convention not in CONVENTIONS:
+        raise ValueError(f"There is no span convention {convention!r}. There are: {', '.join(CONVENTIONS)}.")
+    if convention == "spike":
+        return spikes
+    widened = []
+    for index, (start_s, end_s) in enumerate(spikes):
+        before = (spikes[index - 1][1] + start_s) / 2 if index else 0.0
+        after = (end_s + spikes[index + 1][0]) / 2 if index + 1 < len(spikes) else sound.duration_s
+        earliest, latest = max(before, start_s - MAX_REACH_S), min(after, end_s + MAX_REACH_S)
+        if convention == "energy":
+            earliest = _while_loud(sound, start_s, earliest)
+            latest = _while_loud(sound, end_s, latest)
+        widened.append((earliest, latest))
+    return widened
+
+
+def _while_loud(sound: Sound, from_s: float, to_s: float) -> float:
+    """How far one gets from `from_s` towards `to_s`, in whole feature frames, before the sound falls quiet."""
+    backwards = to_s < from_s
+    near, far = round(from_s / sound.frame_s), round(to_s / sound.frame_s)
+    passed = sound.loudness[far:near][::-1] if backwards else sound.loudness[near:far]
+    quiet = np.flatnonzero(passed < ENERGY_THRESHOLD)
+    if not len(quiet):
+        return to_s
+    reached = int(quiet[0]) * sound.frame_s
+    return max(from_s - reached, to_s) if backwards else min(from_s + reached, to_s)
+
+
+def word_spans(tokens: Sequence[Span]) -> tuple[Span, ...]:
+    """Tokens between spaces, joined: from the first letter's start to the last letter's end."""
     words = []
     for is_space, letters in groupby(tokens, key=lambda token: token.label == " "):
         if is_space:
@@ -51,11 +111,36 @@ def word_spans(emission: Emission, tokens: Sequence[Span], duration_s: float) ->
         frames = [letter.last - letter.first + 1 for letter in letters]
         score = sum(letter.score * count for letter, count in zip(letters, frames, strict=True)) / sum(frames)
         label = "".join(letter.label for letter in letters)
-        words.append(_span(emission, label, letters[0].first, letters[-1].last, duration_s, score))
+        first, last = letters[0], letters[-1]
+        words.append(Span(label, first.first, last.last, first.start_s, last.end_s, score))
     return tuple(words)
 
 
-def _span(emission: Emission, label: str, first: int, last: int, duration_s: float, score: float) -> Span:
-    start_s = min(first * emission.frame_s, duration_s)  # the last frame may reach past the last sample
-    end_s = min((last + 1) * emission.frame_s, duration_s)
-    return Span(label, first, last, start_s, end_s, score)
+def forced_path(emission: Emission, tokens: Sequence[int]) -> tuple[int, ...]:
+    """The most probable path (T',) that collapses to `tokens` (Viterbi). Raises AlignmentError when none fits."""
+    if not tokens:
+        raise AlignmentError("There is nothing to align: the text is empty.")
+    targets = torch.tensor([tokens])  # (1, L)
+    needed = int(frames_needed(targets, torch.tensor([len(tokens)])))
+    if needed > len(emission):
+        raise AlignmentError(
+            f"The text is too long for the audio: its {len(tokens)} letters and spaces need at least {needed} frames "
+            f"({needed * emission.frame_s:.1f} s), and there are {len(emission)} ({len(emission) * emission.frame_s:.1f} s)."
+        )
+    path, _ = torchaudio.functional.forced_align(emission.log_probs[None], targets, blank=emission.alphabet.blank)
+    return tuple(path[0].tolist())
+
+
+def implausible(words: Sequence[Span], sound: Sound) -> dict[int, str]:
+    """Index of a word -> why its times are hard to believe."""
+    reasons = {}
+    for index, word in enumerate(words):
+        seconds = word.end_s - word.start_s
+        if seconds > LONG_WORD_S:
+            reasons[index] = f"“{word.label}” lasts {seconds:.1f} s; a spoken word hardly lasts {LONG_WORD_S:.0f} s."
+        elif seconds > 0 and len(word.label) / seconds > FAST_LETTERS:
+            rate = len(word.label) / seconds
+            reasons[index] = f"“{word.label}” is {rate:.0f} letters a second; nobody speaks over {FAST_LETTERS:.0f}."
+        elif sound.loudest(word.start_s, word.end_s) < SILENCE:
+            reasons[index] = f"“{word.label}” lies where the recording is silent."
+    return reasons

@@ -11,7 +11,11 @@ APOSTROPHES = "\u2018\u2019\u02bc\u0060\u00b4"  # what keyboards and typesetters
 
 
 class TextError(ValueError):
-    """Text that the alphabet cannot spell; the message names the characters."""
+    """Text that the alphabet cannot spell; the message names the characters. suggestion: a spelling that it has, or ""."""
+
+    def __init__(self, message: str, suggestion: str = "") -> None:
+        super().__init__(message)
+        self.suggestion = suggestion
 
 
 def normalise(text: str) -> str:

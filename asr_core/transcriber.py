@@ -10,6 +10,7 @@ from torch import Tensor
 from asr_core import audio, checkpoint
 from asr_core.checkpoint import Checkpoint
 from asr_core.emission import Emission
+from asr_core.sound import Sound
 from asr_core.transcription import Transcription
 
 WINDOW = 2_000  # feature frames whose output is kept from one window: 20 s at 10 ms
@@ -32,11 +33,13 @@ class Transcriber:
         """A path, the bytes of a file, or (rate, samples) -> Transcription. Raises audio.AudioError."""
         config = self.model.features
         samples = audio.load(source, config.sample_rate)  # (S,)
-        with torch.inference_mode():
+        with torch.no_grad():
             features = self.log_mel(torch.from_numpy(samples))  # (T, M)
             log_probs = self.log_probs(features)  # (T', V)
+        name = Path(source).name if isinstance(source, str | Path) else "recording"
+        sound = Sound(samples, config.sample_rate, features, config.frame_s, name)
         emission = Emission(log_probs, self.model.frame_s, self.model.alphabet)
-        return Transcription.of(emission, features, config.frame_s, samples, config.sample_rate)
+        return Transcription.greedy(emission, sound)
 
     def log_probs(self, features: Tensor) -> Tensor:
         """(T, M) -> (T', V). What is longer than a window and its context is read window by window.

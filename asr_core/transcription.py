@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-from torch import Tensor
-
-from asr_core.alignment import SCORE, Span, token_spans, word_spans
+from asr_core.alignment import CONVENTIONS, SCORE, Span, implausible, token_spans, word_spans
 from asr_core.emission import Emission
+from asr_core.sound import Sound
+
+if TYPE_CHECKING:
+    from asr_core.viewer.notebook import NotebookView
 
 
 @dataclass(frozen=True, eq=False)
 class Transcription:
-    """The result of Transcriber.transcribe.
+    """The result of Transcriber.transcribe, and of aligning a text.
 
     text: the words, separated by single spaces. words, tokens: spans in order of time; tokens include spaces.
-    path: the argmax token of each frame, (T',). emission: the log-probabilities behind it.
-    features: (T, M) normalised log-mel frames. samples: (S,) float32 at sample_rate. frame times: emission.frame_s.
+    path: the token of each frame, (T',). emission: the log-probabilities behind it. convention: of the spans' times.
     """
 
     text: str
@@ -25,26 +26,40 @@ class Transcription:
     tokens: tuple[Span, ...]
     path: tuple[int, ...]
     emission: Emission
-    features: Tensor
-    feature_frame_s: float
-    samples: np.ndarray
-    sample_rate: int
+    sound: Sound
+    convention: str = "spike"
+
+    @classmethod
+    def of_path(cls, path: tuple[int, ...], emission: Emission, sound: Sound, convention: str = "spike") -> Transcription:
+        """The reading of an emission along any path (T',)."""
+        tokens = token_spans(emission, path, sound, convention)
+        words = word_spans(tokens)
+        return cls(" ".join(word.label for word in words), words, tokens, path, emission, sound, convention)
+
+    @classmethod
+    def greedy(cls, emission: Emission, sound: Sound) -> Transcription:
+        """The reading along the most probable token of each frame."""
+        return cls.of_path(tuple(emission.log_probs.argmax(-1).tolist()), emission, sound)
+
+    def with_convention(self, convention: str) -> Transcription:
+        """The same reading with its times by another of alignment.CONVENTIONS."""
+        return self.of_path(self.path, self.emission, self.sound, convention)
 
     @property
     def duration_s(self) -> float:
-        return len(self.samples) / self.sample_rate
+        return self.sound.duration_s
 
-    @classmethod
-    def of(
-        cls, emission: Emission, features: Tensor, feature_frame_s: float, samples: np.ndarray, sample_rate: int
-    ) -> Transcription:
-        """The greedy reading of an emission."""
-        duration_s = len(samples) / sample_rate
-        path = tuple(emission.log_probs.argmax(-1).tolist())
-        tokens = token_spans(emission, path, duration_s)
-        words = word_spans(emission, tokens, duration_s)
-        text = " ".join(word.label for word in words)
-        return cls(text, words, tokens, path, emission, features, feature_frame_s, samples, sample_rate)
+    @property
+    def warnings(self) -> dict[int, str]:
+        """Index of a word -> why its times are hard to believe."""
+        return implausible(self.words, self.sound)
+
+    def show(self) -> NotebookView:
+        """The alignment view, in a notebook."""
+        from asr_core.viewer.notebook import NotebookView  # here: the view is made of transcriptions, not they of it
+        from asr_core.viewer.payload import Lane
+
+        return NotebookView(Lane("heard", self))
 
     def as_dict(self) -> dict:
         """Text, words and tokens with times and scores, as JSON has them."""
@@ -56,10 +71,13 @@ class Transcription:
             ]
 
         return {
+            "audio": self.sound.name,
             "text": self.text,
             "duration_s": round(self.duration_s, 3),
             "frame_s": self.emission.frame_s,
             "score": SCORE,
+            "spans": f"{self.convention}: {CONVENTIONS[self.convention]}",
             "words": spans(self.words),
             "tokens": spans(self.tokens),
+            "warnings": list(self.warnings.values()),
         }

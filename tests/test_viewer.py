@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import shutil
 import subprocess
 import zlib
@@ -11,7 +12,11 @@ import numpy as np
 import pytest
 
 from asr_core import DEFAULT_CHECKPOINT, Transcriber
-from asr_core.viewer.payload import payload
+from asr_core.alignment import CONVENTIONS
+from asr_core.comparison import differences
+from asr_core.reference import align
+from asr_core.viewer.offline import replay
+from asr_core.viewer.payload import Lane, payload, reference_lanes
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -26,25 +31,39 @@ def unpack(text: str, dtype: str) -> np.ndarray:
 
 
 def test_payload_holds_the_path_and_posteriors_of_the_transcription(spoken):
-    sent = payload(spoken)
-    posteriors = (unpack(sent["posteriors"], "u1").reshape(sent["frames"], len(sent["labels"])) / 255.0) ** 2
-    assert unpack(sent["argmax"], "<u2").tolist() == list(spoken.path)
+    sent = payload(Lane("heard", spoken))
+    emission, lane = sent["emissions"][0], sent["lanes"][0]
+    posteriors = (unpack(emission["posteriors"], "u1").reshape(emission["frames"], len(emission["labels"])) / 255.0) ** 2
+    assert unpack(lane["frame_tokens"], "<u2").tolist() == list(spoken.path)
     assert np.abs(posteriors - spoken.emission.log_probs.exp().numpy()).max() < 0.004
     mel = unpack(sent["mel"]["values"], "u1").reshape(sent["mel"]["frames"], sent["mel"]["bins"])
-    assert mel.shape == tuple(spoken.features.shape)
-    assert np.corrcoef(mel.ravel(), spoken.features.numpy().ravel())[0, 1] > 0.98  # clipped at both ends, else linear
+    assert mel.shape == tuple(spoken.sound.features.shape)
+    assert np.corrcoef(mel.ravel(), spoken.sound.features.numpy().ravel())[0, 1] > 0.98  # clipped at both ends, else linear
 
 
-def test_payload_columns_are_the_spans(spoken):
-    words = payload(spoken)["words"]
+def test_payload_columns_are_the_spans_in_every_convention(spoken):
+    words = payload(Lane("heard", spoken))["lanes"][0]["words"]
     assert words["labels"] == [word.label for word in spoken.words]
     assert unpack(words["first"], "<u4").tolist() == [word.first for word in spoken.words]
-    assert unpack(words["end_s"], "<f4") == pytest.approx([word.end_s for word in spoken.words])
+    for convention in CONVENTIONS:
+        times = unpack(words["times"][convention], "<f4").reshape(-1, 2)
+        expected = [(word.start_s, word.end_s) for word in spoken.with_convention(convention).words]
+        assert times == pytest.approx(np.array(expected), abs=1e-5)
+
+
+def test_two_lanes_of_one_model_send_its_posteriors_once_and_say_where_they_differ(spoken):
+    reference = align(spoken, "the quick brown fox")
+    sent = payload(*reference_lanes(reference))
+    assert len(sent["emissions"]) == 1
+    assert [lane["name"] for lane in sent["lanes"]] == ["heard", "reference"]
+    assert unpack(sent["lanes"][1]["costs"], "<f4") == pytest.approx(reference.costs, rel=1e-5)
+    assert len(sent["differences"]) == len(differences(spoken, reference.aligned)) > 0
+    assert f"{reference.loss:.2f} nats" in sent["lanes"][1]["note"]
 
 
 def test_payload_is_small_and_holds_no_list_of_numbers(spoken):
-    sent = payload(spoken)
-    assert len(json.dumps(sent)) < 400_000 * spoken.duration_s / 30 + 4_000
+    sent = payload(Lane("heard", spoken))
+    assert len(json.dumps(sent)) < 400_000 * spoken.duration_s / 30 + 6_000  # 400 kB for 30 s
 
     def lists(value):
         if isinstance(value, dict):
@@ -52,8 +71,17 @@ def test_payload_is_small_and_holds_no_list_of_numbers(spoken):
                 yield from lists(item)
         elif isinstance(value, list):
             yield value
+            for item in value:
+                yield from lists(item)
 
-    assert all(isinstance(item, str) for values in lists(sent) for item in values)
+    assert not any(isinstance(item, float | int) for values in lists(sent) for item in values)
+
+
+def test_the_offline_page_is_one_script_that_names_nothing_outside(spoken):
+    page = replay(Lane("</script><script>alert(1)</script>", spoken))
+    assert page.count("</script>") == 2, "a name cannot end the script"
+    assert not re.search(r"^(import|export) ", page, flags=re.MULTILINE)
+    assert not re.search(r"""(src|href)=["']?https?:""", page)
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed; it runs the tests of the view's logic")

@@ -1,8 +1,9 @@
-"""The alignment view as a Gradio component. Its value is a Transcription; everything shown is set as text, never as HTML."""
+"""The alignment view as a Gradio component. Its value is one or two Lanes; all that it shows is set as text, never HTML."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,19 @@ import soundfile as sf
 from gradio.data_classes import FileData
 from gradio.processing_utils import save_bytes_to_cache
 
-from asr_core.transcription import Transcription
-from asr_core.viewer.payload import payload
+from asr_core.viewer.payload import Lane, payload
 
 STATIC = Path(__file__).parent / "static"
 
 # Runs once, when the page mounts the component; later values arrive through watch().
-ON_LOAD = """
-const root = (window.gradio_config?.root ?? '').replace(/\\/$/, '');
-import(root + '/gradio_api/file=STATIC/alignment_view.mjs').then(({mount}) => {
-  const view = mount(element.querySelector('.ctc-lens'));
+ON_LOAD = """/* events: 'convention' */
+const folder = (window.gradio_config?.root ?? '').replace(/\\/$/, '') + '/gradio_api/file=STATIC/';
+if (!document.querySelector(`link[href="${folder}alignment_view.css"]`)) {
+  const link = Object.assign(document.createElement('link'), {rel: 'stylesheet', href: folder + 'alignment_view.css'});
+  document.head.append(link);
+}
+import(folder + 'alignment_view.mjs').then(({mount}) => {
+  const view = mount(element.querySelector('.ctc-lens'), trigger);
   view.show(props.value);
   watch('value', () => view.show(props.value));
 });
@@ -28,9 +32,9 @@ import(root + '/gradio_api/file=STATIC/alignment_view.mjs').then(({mount}) => {
 
 
 class AlignmentView(gr.HTML):
-    """Spectrogram, argmax path, merges, letters and words of a Transcription on one time axis."""
+    """Spectrogram, paths, merges, letters and words of one or two readings of a recording, on one time axis."""
 
-    def __init__(self, value: Transcription | None = None, **options: Any) -> None:
+    def __init__(self, value: Sequence[Lane] | None = None, **options: Any) -> None:
         gr.set_static_paths([STATIC])
         super().__init__(
             value=value,
@@ -40,15 +44,16 @@ class AlignmentView(gr.HTML):
             **options,
         )
 
-    def postprocess(self, value: Transcription | None) -> dict | None:
-        """Transcription -> payload, with the sound as a cached WAV file that the browser fetches by its URL."""
-        if value is None:
+    def postprocess(self, value: Sequence[Lane] | None) -> dict | None:
+        """Lanes -> payload, with the sound as a cached WAV file that the browser fetches by its URL."""
+        if not value:
             return None
+        sound = value[0].reading.sound
         wav = io.BytesIO()
-        sf.write(wav, value.samples, value.sample_rate, subtype="PCM_16", format="WAV")
+        sf.write(wav, sound.samples, sound.sample_rate, subtype="PCM_16", format="WAV")
         path = save_bytes_to_cache(wav.getvalue(), "recording.wav", self.GRADIO_CACHE)
         audio = FileData(path=path, mime_type="audio/wav", meta={"_type": "gradio.FileData"})
-        return {**payload(value), "audio": audio.model_dump()}
+        return {**payload(*value), "audio": audio.model_dump()}
 
     def preprocess(self, payload: dict | None) -> None:
         """The view is an output only."""

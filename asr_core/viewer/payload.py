@@ -1,8 +1,8 @@
-"""Transcription -> what the alignment view draws: a small JSON object. Numbers travel as compressed bytes, never as lists.
+"""Readings of a recording -> what the alignment view draws: a small JSON object.
 
-Every array is base64(zlib(bytes)): posteriors (T', V) uint8, the square root of the probability in 255ths, which keeps
-small probabilities apart; mel (T, M) uint8; the argmax path (T',) uint16; spans as columns. No key is called "path":
-Gradio takes such an object for a file.
+Numbers travel as base64(zlib(bytes)), never as lists: posteriors (T', V) uint8, the square root of the probability in
+255ths, which keeps small probabilities apart; mel (T, M) uint8; the path (T',) uint16; spans as columns. No key is called
+"path": Gradio takes such an object for a file.
 """
 
 from __future__ import annotations
@@ -10,51 +10,110 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from asr_core.alignment import SCORE, Span
+from asr_core.alignment import CONVENTIONS, SCORE, Span
+from asr_core.comparison import Difference, differences
+from asr_core.emission import Emission
+from asr_core.reference import Reference
 from asr_core.transcription import Transcription
 
-VERSION = 1
+VERSION = 2
 MEL_RANGE = (-1.6, 2.4)  # normalised log-mel values shown as darkest and brightest
 
 
-def payload(transcription: Transcription) -> dict:
-    """Everything the view needs but the sound, which the caller adds under "audio" as {"url": ...}."""
-    emission = transcription.emission
+@dataclass(frozen=True, eq=False)
+class Lane:
+    """One reading, as a lane of the view. reference: what it was aligned from, when somebody typed it."""
+
+    name: str
+    reading: Transcription
+    reference: Reference | None = None
+
+
+def reference_lanes(reference: Reference) -> tuple[Lane, Lane]:
+    """What was heard, and below it the typed sentence with its costs and figures."""
+    return Lane("heard", reference.heard), Lane("reference", reference.aligned, reference)
+
+
+def payload(*lanes: Lane) -> dict:
+    """One or two lanes of the same recording -> everything the view needs but the sound itself.
+
+    The caller adds the sound under "audio" as {"url": ...}.
+    """
+    sound = lanes[0].reading.sound
     low, high = MEL_RANGE
-    mel = (transcription.features.numpy() - low) / (high - low)  # (T, M)
+    mel = (sound.features.numpy() - low) / (high - low)  # (T, M)
+    emissions = list({id(lane.reading.emission): lane.reading.emission for lane in lanes}.values())
+    found: tuple[Difference, ...] = ()
+    if len(lanes) == 2:
+        found = differences(lanes[0].reading, lanes[1].reading)
     return {
         "version": VERSION,
-        "duration_s": transcription.duration_s,
-        "text": transcription.text,
+        "duration_s": sound.duration_s,
         "score": SCORE,
+        "conventions": CONVENTIONS,
+        "convention": lanes[0].reading.convention,
+        "mel": {"frames": mel.shape[0], "bins": mel.shape[1], "frame_s": sound.frame_s, "values": _pack(_as_bytes(mel))},
+        "emissions": [_emission(emission) for emission in emissions],
+        "lanes": [_lane(lane, emissions) for lane in lanes],
+        "differences": [
+            {"kind": each.kind, "first": each.first, "second": each.second, "start_s": each.start_s, "end_s": each.end_s}
+            for each in found
+        ],
+    }
+
+
+def _emission(emission: Emission) -> dict:
+    return {
         "frames": len(emission),
         "frame_s": emission.frame_s,
         "labels": list(emission.alphabet.labels),
         "blank": emission.alphabet.blank,
         "posteriors": _pack(_as_bytes(emission.log_probs.exp().sqrt().numpy())),  # (T', V)
-        "mel": {
-            "frames": mel.shape[0],
-            "bins": mel.shape[1],
-            "frame_s": transcription.feature_frame_s,
-            "values": _pack(_as_bytes(mel)),
-        },
-        "argmax": _pack(np.array(transcription.path, "<u2")),
-        "tokens": _columns(transcription.tokens),
-        "words": _columns(transcription.words),
     }
 
 
-def _columns(spans: Sequence[Span]) -> dict:
+def _lane(lane: Lane, emissions: list[Emission]) -> dict:
+    reading = lane.reading
+    placed = {convention: reading.with_convention(convention) for convention in CONVENTIONS}
+    return {
+        "name": lane.name,
+        "note": _note(lane.reference),
+        "text": reading.text,
+        "emission": next(index for index, emission in enumerate(emissions) if emission is reading.emission),
+        "frame_tokens": _pack(np.array(reading.path, "<u2")),
+        "tokens": _columns(reading.tokens, {name: each.tokens for name, each in placed.items()}),
+        "words": _columns(reading.words, {name: each.words for name, each in placed.items()}),
+        "costs": _pack(np.array(lane.reference.costs if lane.reference else [], "<f4")),
+        "warnings": {name: each.warnings for name, each in placed.items()},
+    }
+
+
+def _note(reference: Reference | None) -> str:
+    """The figures of a reference, in words."""
+    if reference is None:
+        return ""
+    words, characters = reference.words, reference.characters
+    return (
+        f"CTC loss over all paths {reference.loss:.2f} nats, this best path alone {reference.path_cost:.2f}. "
+        f"WER {words.rate:.0%}: {words.substitutions} substituted, {words.deletions} missing, {words.insertions} too many "
+        f"of {words.reference} words. CER {characters.rate:.0%}: {characters.substitutions}, {characters.deletions}, "
+        f"{characters.insertions} of {characters.reference} characters."
+    )
+
+
+def _columns(spans: Sequence[Span], placed: dict[str, Sequence[Span]]) -> dict:
     return {
         "labels": [span.label for span in spans],
         "first": _pack(np.array([span.first for span in spans], "<u4")),
         "last": _pack(np.array([span.last for span in spans], "<u4")),
-        "start_s": _pack(np.array([span.start_s for span in spans], "<f4")),
-        "end_s": _pack(np.array([span.end_s for span in spans], "<f4")),
         "score": _pack(_as_bytes(np.array([span.score for span in spans]))),
+        "times": {  # start_s, end_s of each span in turn
+            name: _pack(np.array([[span.start_s, span.end_s] for span in of], "<f4")) for name, of in placed.items()
+        },
     }
 
 

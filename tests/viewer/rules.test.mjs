@@ -1,8 +1,11 @@
 // node --test tests/viewer: the logic of the view, without a page.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { explain, keptApart, ruleOf, spanAt, spansWithin, topTokens } from "../../asr_core/viewer/static/rules.mjs";
-import { decode } from "../../asr_core/viewer/static/payload.mjs";
+import {
+  activeTokens, entropy, explain, keptApart, neighbour, nextDifference, playRange, ruleOf, spanAt, spansWithin, topTokens,
+} from "../../asr_core/viewer/static/rules.mjs";
+import { decode, setConvention } from "../../asr_core/viewer/static/payload.mjs";
+import { letterX } from "../../asr_core/viewer/static/rows.mjs";
 import { deflateSync } from "node:zlib";
 
 const labels = ["'", " ", ..."abcdefghijklmnopqrstuvwxyz", "<blank>"];
@@ -37,23 +40,73 @@ test("spans are found by frame and by range", () => {
   assert.deepEqual(spansWithin(spans, 0, 1), [0, 0]);
   assert.deepEqual(spansWithin(spans, 4, 6), [0, 2]);
   assert.deepEqual(spansWithin(spans, 5, 100), [1, 3]);
-  assert.deepEqual(spansWithin(spans, 10, 12), [0, 0]);
+  assert.deepEqual(spansWithin(spans, 10, 12), [3, 3]);
 });
 
+test("the neighbouring letter is found from inside a letter and from a blank", () => {
+  const spans = [{ first: 2, last: 4 }, { first: 6, last: 6 }, { first: 7, last: 9 }];
+  const at = (frame, step) => spans.indexOf(neighbour(spans, frame, step));
+  assert.deepEqual([at(3, 1), at(5, 1), at(7, 1), at(5, -1), at(8, -1), at(3, -1)], [1, 1, -1, 0, 1, -1]);
+});
+
+test("differences are walked in both directions, round the end", () => {
+  const differences = [{ startS: 1 }, { startS: 2 }, { startS: 3 }];
+  const at = (time, step) => nextDifference(differences, time, step).startS;
+  assert.deepEqual([at(-1, 1), at(1, 1), at(3, 1), at(3, -1), at(1, -1)], [1, 2, 1, 2, 3]);
+  assert.equal(nextDifference([], 1, 1), null);
+});
+
+test("a span plays exactly, or padded to 0.3 s around its middle, within the recording", () => {
+  const close = (got, wanted) => got.forEach((value, i) => assert.ok(Math.abs(value - wanted[i]) < 1e-9, `${got}`));
+  close(playRange({ startS: 1, endS: 1.04 }, 5, false), [1, 1.04]);
+  close(playRange({ startS: 1, endS: 1.04 }, 5, true), [0.87, 1.17]);
+  close(playRange({ startS: 1, endS: 2 }, 5, true), [1, 2]);
+  close(playRange({ startS: 0.02, endS: 0.06 }, 0.1, true), [0, 0.1]);
+});
+
+test("letters of a word stand in order and never further apart than their frames", () => {
+  const words = [{ first: 2, last: 20, letters: 3 }];
+  const letters = [[2, 3], [9, 9], [20, 20]].map(([first, last], position) => ({ first, last, word: 0, position }));
+  const xs = letters.map((letter) => letterX(letter, { words }, 15));
+  assert.ok(xs[0] < xs[1] && xs[1] < xs[2]);
+  assert.ok(Math.abs(xs[1] - (2 + 21) / 2 * 15) < 1e-9, "the middle letter stands in the middle of the word");
+  assert.equal(letterX({ first: 4, last: 4 }, { words }, 15), 4.5 * 15);
+});
+
+const pack = (array) => deflateSync(Buffer.from(array.buffer)).toString("base64");
+const spans = {
+  labels: ["a"], first: pack(new Uint32Array([0])), last: pack(new Uint32Array([0])), score: pack(new Uint8Array([204])),
+  times: { spike: pack(new Float32Array([0, 0.5])), energy: pack(new Float32Array([0, 0.75])) },
+};
+const lane = {
+  name: "heard", note: "", text: "a", emission: 0, frame_tokens: pack(new Uint16Array([0, 2])), tokens: spans, words: spans,
+  costs: pack(new Float32Array([1.5])), warnings: { spike: {}, energy: {} },
+};
+const sent = {
+  duration_s: 1, score: "", conventions: { spike: "", energy: "" }, convention: "spike", lanes: [lane],
+  emissions: [{ frames: 2, frame_s: 0.5, labels: ["a", "b", "<blank>"], blank: 2, posteriors: pack(new Uint8Array([255, 0, 0, 51, 153, 204])) }],
+  mel: { frames: 1, bins: 2, frame_s: 0.01, values: pack(new Uint8Array([0, 255])) }, differences: [],
+};
+
 test("a payload decodes to the numbers that went in, and the top tokens are the largest", async () => {
-  const pack = (array) => deflateSync(Buffer.from(array.buffer)).toString("base64");
-  const spans = {
-    labels: ["a"], first: pack(new Uint32Array([0])), last: pack(new Uint32Array([1])),
-    start_s: pack(new Float32Array([0])), end_s: pack(new Float32Array([0.08])), score: pack(new Uint8Array([204])),
-  };
-  const result = await decode({
-    duration_s: 0.08, frames: 2, frame_s: 0.04, labels: ["a", "b", "<blank>"], blank: 2, score: "",
-    posteriors: pack(new Uint8Array([255, 0, 0, 51, 153, 204])), argmax: pack(new Uint16Array([0, 2])),
-    mel: { frames: 1, bins: 2, frame_s: 0.01, values: pack(new Uint8Array([0, 255])) }, tokens: spans, words: spans,
-  });
-  assert.deepEqual([...result.path], [0, 2]);
-  assert.deepEqual(result.tokens, [{ label: "a", first: 0, last: 1, startS: 0, endS: Math.fround(0.08), score: 0.8 }]);
-  const top = topTokens(result, 1, 2);
+  const result = await decode(sent);
+  const [heard] = result.lanes;
+  assert.deepEqual([...heard.path], [0, 2]);
+  const [token] = heard.tokens;
+  assert.deepEqual([token.label, token.first, token.last, token.score, token.cost, token.endS], ["a", 0, 0, 0.8, 1.5, 0.5]);
+  setConvention(result, "energy");
+  assert.equal(token.endS, 0.75);
+  const top = topTokens(heard, 1, 2);
   assert.deepEqual(top.map(({ label }) => label), ["blank", "b"]);
   assert.ok(Math.abs(top[0].p - 0.64) < 1e-9 && Math.abs(top[1].p - 0.36) < 1e-9);
+  assert.equal(entropy(heard, 0), 0);
+  assert.ok(Math.abs(entropy(heard, 1) - (-0.64 * Math.log2(0.64) - 0.36 * Math.log2(0.36) - 0.04 * Math.log2(0.04))) < 1e-9);
+  assert.deepEqual(activeTokens(heard), [0, 1, 2]);
+  assert.deepEqual(activeTokens(heard, 0.5), [0, 2]);
+});
+
+test("a difference marks the letters of both lanes", async () => {
+  const difference = { kind: "substitute", first: [0, 1], second: [0, 1], start_s: 0, end_s: 0.5 };
+  const result = await decode({ ...sent, lanes: [lane, lane], differences: [difference] });
+  assert.deepEqual(result.lanes.map(({ tokens }) => tokens[0].difference), ["substitute", "substitute"]);
 });

@@ -1,103 +1,114 @@
-// The alignment view: one time axis from sound to words. mount(element).show(payload) draws; everything else follows
-// from pointer, keyboard and scrolling. Text is set with textContent only.
+// The alignment view: one time axis from sound to words, for one reading or two. mount(element).show(payload) draws;
+// everything else follows from pointer, keyboard and scrolling. Text is set with textContent only.
 
-import { decode } from "./payload.mjs";
-import { HEIGHT, LETTER_WIDTH, ROWS, SpectrogramTiles, letterX, paint } from "./draw.mjs";
-import { explain, nameOf, seconds, spanAt, spansWithin, topTokens } from "./rules.mjs";
-import { Player } from "./player.mjs";
+import { decode, setConvention } from "./payload.mjs";
+import { explainFrame } from "./details.mjs";
+import { paint, paintText } from "./draw.mjs";
+import { button, choice, node } from "./elements.mjs";
+import { helpDialog } from "./help.mjs";
+import { Minimap } from "./minimap.mjs";
+import { Peaks, Player } from "./player.mjs";
+import { layOut } from "./rows.mjs";
+import { activeTokens, neighbour, nextDifference, playRange, spanAt } from "./rules.mjs";
+import { TextLayer } from "./text_layer.mjs";
+import { Tiles } from "./tiles.mjs";
 
 const MAX_PIXELS_PER_FRAME = 64;
 const COMFORTABLE_PIXELS_PER_FRAME = 15; // a letter fits its cell
+const COLOURS = ["text", "quiet", "line", "accent", "kept", "merged", "cursor", "wave", "on-cell", "background"];
 
-function node(tag, className, text) {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  if (text !== undefined) element.textContent = text;
-  return element;
-}
-
-function button(text, label, onClick) {
-  const element = node("button", "", text);
-  element.type = "button";
-  element.setAttribute("aria-label", label);
-  element.title = label;
-  element.addEventListener("click", onClick);
-  return element;
-}
-
-function useStylesheet() {
-  const href = new URL("./alignment_view.css", import.meta.url).href;
-  if ([...document.styleSheets].some((sheet) => sheet.href === href)) return;
-  const link = node("link");
-  link.rel = "stylesheet";
-  link.href = href;
-  document.head.append(link);
-}
-
-export function mount(root) {
-  useStylesheet();
-  return new AlignmentView(root);
+/** trigger(name, data), when given, is told of choices that the page's other parts share: "convention". */
+export function mount(root, trigger = () => {}) {
+  return new AlignmentView(root, trigger);
 }
 
 class AlignmentView {
-  constructor(root) {
+  constructor(root, trigger) {
     this.root = root;
+    this.trigger = trigger;
     this.result = null;
-    this.frame = -1;
-    this.perFrame = COMFORTABLE_PIXELS_PER_FRAME;
+    this.atS = null;
+    this.active = 0;
+    this.padded = false;
     this.player = new Player(() => this.invalidate());
     this.build();
     new ResizeObserver(() => this.resize()).observe(this.scroller);
-    // Gradio's theme is a class on the body; a page of our own follows the system.
+    // Gradio's theme is a class on the body; a page of our own sets the same class.
     new MutationObserver(() => this.restyle()).observe(document.body, { attributes: true, attributeFilter: ["class"] });
   }
 
   build() {
     this.playButton = button("Play", "Play the recording", () => this.togglePlay());
     this.playButton.className = "play";
-    const toolbar = node("div", "toolbar");
-    toolbar.append(
-      this.playButton,
-      button("−", "Zoom out", () => this.zoom(1 / 1.5)),
-      button("+", "Zoom in", () => this.zoom(1.5)),
-      button("Fit", "Show the whole recording", () => this.zoom(0)),
-      (this.summary = node("span", "summary")),
-    );
-    const gutter = node("div", "gutter");
-    for (const { y, height, caption } of Object.values(ROWS)) {
-      const label = node("span", "", caption);
-      label.style.top = `${y + height / 2}px`;
-      gutter.append(label);
-    }
+    this.help = helpDialog();
+    this.toolbar = node("div", "toolbar");
+    this.summary = node("p", "summary");
+    this.minimap = new Minimap((part) => this.centre(part * this.result.durationS));
+    this.gutter = node("div", "gutter");
+    this.gutter.setAttribute("aria-hidden", "true");
     this.canvas = node("canvas");
     this.canvas.setAttribute("aria-hidden", "true");
-    this.letters = node("div", "letters");
-    this.words = node("div", "words");
-    this.letters.style.top = `${ROWS.letters.y}px`;
-    this.words.style.top = `${ROWS.words.y}px`;
     this.track = node("div", "track");
-    this.track.style.height = `${HEIGHT}px`;
-    this.track.append(this.canvas, this.letters, this.words);
+    this.track.append(this.canvas);
     this.scroller = node("div", "scroller");
     this.scroller.tabIndex = 0;
     this.scroller.setAttribute("role", "group");
-    this.scroller.setAttribute("aria-label", "Frames of the recording. Left and right arrows step by frame, Enter plays the letter.");
+    this.scroller.setAttribute("aria-label", "Frames of the recording. Arrow keys step from frame to frame; ? shows all keys.");
     this.scroller.append(this.track);
     const stage = node("div", "stage");
-    stage.append(gutter, this.scroller);
+    stage.append(this.gutter, this.scroller);
+    this.notes = node("div", "notes");
     this.details = node("div", "details");
     this.details.setAttribute("aria-live", "polite");
     this.empty = node("p", "empty", "Record, upload or pick an example: every frame that the model hears will appear here.");
     this.body = node("div", "body");
     this.body.hidden = true;
-    this.body.append(toolbar, stage, this.details);
+    this.body.append(this.toolbar, this.minimap.element, stage, this.details, this.notes, this.summary, this.help);
     this.root.replaceChildren(this.empty, this.body);
 
     this.scroller.addEventListener("scroll", () => this.invalidate());
     this.scroller.addEventListener("wheel", (event) => this.onWheel(event), { passive: false });
-    this.scroller.addEventListener("pointermove", (event) => this.select(this.frameAt(event)));
-    this.scroller.addEventListener("pointerdown", (event) => this.select(this.frameAt(event)));
+    this.scroller.addEventListener("pointermove", (event) => event.isPrimary && this.onPointer(event));
+    this.scroller.addEventListener("pointerdown", (event) => event.isPrimary && this.onPointer(event));
+    this.scroller.addEventListener("touchmove", (event) => this.onPinch(event), { passive: false });
+    this.scroller.addEventListener("touchend", () => (this.pinch = null));
     this.scroller.addEventListener("keydown", (event) => this.onKey(event));
+  }
+
+  buildToolbar() {
+    const { result } = this;
+    const speed = choice("Speed", [[1, "1×"], [0.75, "0.75×"], [0.5, "0.5×"]], this.player.rate, (rate) => (this.player.rate = Number(rate)));
+    const names = Object.keys(result.conventions);
+    const spans = choice("Where letters and words begin and end", names.map((name) => [name, `spans: ${name}`]), result.convention, (name) => {
+      setConvention(result, name);
+      this.trigger("convention", { convention: name });
+      this.buildTexts();
+      this.relay();
+      this.explain();
+    });
+    const pad = button("Pad", "Play at least 0.3 s around short spans", () => {
+      this.padded = !this.padded;
+      pad.setAttribute("aria-pressed", this.padded);
+    });
+    pad.setAttribute("aria-pressed", this.padded);
+    this.toolbar.replaceChildren(
+      this.playButton, speed, pad,
+      button("−", "Zoom out", () => this.zoom(1 / 1.5)),
+      button("+", "Zoom in", () => this.zoom(1.5)),
+      button("Fit", "Show the whole recording", () => this.zoomTo(0)),
+      spans,
+      button("PNG", "Save a picture of what is in sight", () => this.savePicture()),
+      button("?", "Help", () => this.help.showModal()),
+    );
+    if (result.differences.length) {
+      const count = node("span", "", `${result.differences.length} differences`);
+      const group = node("span", "differences");
+      group.append(
+        button("◀", "Previous difference", () => this.goToDifference(-1)), count,
+        button("▶", "Next difference", () => this.goToDifference(1)),
+      );
+      this.toolbar.append(group);
+    }
   }
 
   /** Draw a payload, or nothing for null. */
@@ -105,69 +116,137 @@ class AlignmentView {
     const request = (this.request = Symbol());
     const result = payload ? await decode(payload) : null;
     if (request !== this.request) return; // a newer result overtook this one
-    this.player.load(result?.audioUrl ?? null);
     this.empty.hidden = result !== null;
     this.body.hidden = result === null;
+    const sameSound = result && this.result && result.audioUrl === this.result.audioUrl;
+    const kept = sameSound ? { left: this.scroller.scrollLeft, perSecond: this.perSecond, atS: this.atS } : null;
     this.result = result;
-    if (!result) return;
-    let word = 0;
-    for (const token of result.tokens) {
-      while (word < result.words.length && token.first > result.words[word].last) word++;
-      if (token.label === " " || word === result.words.length) continue;
-      token.word = word;
-      token.position = result.words[word].letters ?? 0;
-      result.words[word].letters = token.position + 1;
+    if (!result) return this.player.load(null);
+    this.rows = layOut(result.lanes);
+    this.active = 0;
+    this.text?.remove();
+    this.text = new TextLayer(this.track, result, this.rows, {
+      play: (span, lane) => this.playSpan(span, lane), zoomTo: (span) => this.zoomToSpan(span),
+    });
+    this.track.style.height = `${this.rows.height}px`;
+    this.buildToolbar();
+    this.buildTexts();
+    if (!sameSound) {
+      this.peaks = null;
+      this.player.load(result.audioUrl, (buffer) => {
+        this.peaks = new Peaks(buffer);
+        this.minimap.prepare(this.peaks, this.result, this.colours);
+        this.invalidate();
+      });
     }
-    const kept = result.tokens.length;
-    const blanks = result.path.reduce((count, token) => count + (token === result.blank), 0);
-    this.summary.textContent =
-      `${result.frames} frames of ${Math.round(result.frameS * 1000)} ms: ${blanks} blanks dropped, ` +
-      `${result.frames - blanks - kept} repeats merged, ${kept} tokens kept`;
-    this.frame = -1;
+    this.perSecond = kept?.perSecond ?? Math.max(this.fit, COMFORTABLE_PIXELS_PER_FRAME / result.lanes[0].frameS);
     this.restyle();
     this.resize();
-    this.zoomTo(Math.max(this.fit, COMFORTABLE_PIXELS_PER_FRAME), 0);
-    this.scroller.scrollLeft = 0;
-    this.select(result.tokens[0]?.first ?? 0);
+    this.scroller.scrollLeft = kept?.left ?? 0;
+    const first = result.lanes[0].tokens[0]?.first ?? 0;
+    this.atS = null;
+    this.select(kept?.atS ?? (first + 0.5) * result.lanes[0].frameS, 0);
   }
 
+  buildTexts() {
+    const { result, rows } = this;
+    this.gutter.style.height = `${rows.height}px`;
+    this.gutter.replaceChildren(...rows.captions.map(({ text, y }) => {
+      const caption = node("span", "", text);
+      caption.style.top = `${y}px`;
+      return caption;
+    }));
+    const { frames, frameS, path, blank, tokens } = result.lanes[0];
+    const blanks = path.reduce((count, token) => count + (token === blank), 0);
+    this.summary.textContent =
+      `${frames} frames of ${Math.round(frameS * 1000)} ms: ${blanks} blanks dropped, ` +
+      `${frames - blanks - tokens.length} repeats merged, ${tokens.length} tokens kept. Score: ${result.score}. ` +
+      `Spans by ${result.convention}: ${result.conventions[result.convention]}.`;
+    const notes = result.lanes.filter(({ note }) => note).map(({ name, note }) => {
+      const paragraph = node("p");
+      paragraph.append(node("strong", "", `${name}: `), node("span", "", note));
+      return paragraph;
+    });
+    if (result.differences.length) {
+      notes.push(node("p", "legend", "Letters that differ are coloured and marked: wavy line, another letter; dashed box, only in this lane."));
+    }
+    this.notes.replaceChildren(...notes);
+  }
+
+  // Zoom and place
+
   get fit() {
-    return Math.min(MAX_PIXELS_PER_FRAME, this.scroller.clientWidth / this.result.frames);
+    return this.scroller.clientWidth / this.result.durationS;
+  }
+
+  get frameS() {
+    return this.result.lanes[this.active].frameS;
   }
 
   resize() {
     if (!this.result || !this.scroller.clientWidth) return;
     const ratio = window.devicePixelRatio || 1;
     this.canvas.width = this.scroller.clientWidth * ratio;
-    this.canvas.height = HEIGHT * ratio;
+    this.canvas.height = this.rows.height * ratio;
     this.canvas.style.width = `${this.scroller.clientWidth}px`;
-    this.canvas.style.height = `${HEIGHT}px`;
-    this.zoomTo(this.perFrame, 0);
+    this.canvas.style.height = `${this.rows.height}px`;
+    this.minimap.prepare(this.peaks, this.result, this.colours);
+    this.zoomTo(this.perSecond, 0);
   }
+
+  /** Multiply the zoom, keeping what is `x` pixels from the left edge where it is. */
+  zoom(factor, x = this.scroller.clientWidth / 2) {
+    this.zoomTo(this.perSecond * factor, x);
+  }
+
+  zoomTo(perSecond, x = 0) {
+    const time = (this.scroller.scrollLeft + x) / this.perSecond;
+    const most = Math.max(this.fit, MAX_PIXELS_PER_FRAME / this.frameS);
+    this.perSecond = Math.min(most, Math.max(this.fit, perSecond));
+    this.track.style.width = `${this.perSecond * this.result.durationS}px`;
+    this.scroller.scrollLeft = time * this.perSecond - x;
+    this.relay();
+  }
+
+  zoomToSpan({ startS, endS }) {
+    this.zoomTo((this.scroller.clientWidth * 0.6) / (endS - startS));
+    this.centre((startS + endS) / 2);
+  }
+
+  centre(timeS) {
+    this.scroller.scrollLeft = timeS * this.perSecond - this.scroller.clientWidth / 2;
+  }
+
+  reveal(timeS) {
+    const x = timeS * this.perSecond - this.scroller.scrollLeft;
+    if (x < 0 || x > this.scroller.clientWidth) this.centre(timeS);
+  }
+
+  // Drawing
 
   restyle() {
     if (!this.result) return;
     const style = getComputedStyle(this.root);
     const colour = (name) => style.getPropertyValue(`--lens-${name}`).trim();
-    const names = ["text", "quiet", "line", "accent", "kept", "merged", "cursor"];
-    this.colours = Object.fromEntries(names.map((name) => [name, colour(name)]));
-    this.colours.onCell = colour("on-cell");
+    this.colours = Object.fromEntries(COLOURS.map((name) => [name, colour(name)]));
+    this.colours.onCell = this.colours["on-cell"];
     this.colours.font = (size, weight = 400) => `${weight} ${size}px ${style.fontFamily}`;
-    this.tiles = new SpectrogramTiles(this.result.mel, colour("scheme") === "dark");
+    const dark = colour("scheme") === "dark";
+    const { mel, lanes: [lane] } = this.result;
+    // A feature frame is centred on its time, so it is drawn half a frame early.
+    const melAt = (column, bin) => mel.values[column * mel.bins + bin];
+    this.spectrogram = new Tiles({ columns: mel.frames, rows: mel.bins, columnS: mel.frameS, startS: -mel.frameS / 2, valueAt: melAt, smooth: true }, dark);
+    const active = activeTokens(lane);
+    const size = lane.labels.length;
+    const posteriorAt = (column, row) => lane.posteriors[column * size + active[active.length - 1 - row]];
+    this.posteriors = new Tiles({ columns: lane.frames, rows: active.length, columnS: lane.frameS, valueAt: posteriorAt, smooth: false }, dark);
+    this.minimap.prepare(this.peaks, this.result, this.colours);
     this.invalidate();
   }
 
-  /** Multiply the zoom, keeping the middle (or `x` pixels from the left edge) where it is. 0 fits the whole recording. */
-  zoom(factor, x = this.scroller.clientWidth / 2) {
-    this.zoomTo(factor === 0 ? this.fit : this.perFrame * factor, x);
-  }
-
-  zoomTo(perFrame, x) {
-    const frame = (this.scroller.scrollLeft + x) / this.perFrame;
-    this.perFrame = Math.min(MAX_PIXELS_PER_FRAME, Math.max(this.fit, perFrame));
-    this.track.style.width = `${this.perFrame * this.result.frames}px`;
-    this.scroller.scrollLeft = frame * this.perFrame - x;
-    this.drawn = null;
+  /** Lay the letters and words out anew with the next drawing. */
+  relay() {
+    this.laid = null;
     this.invalidate();
   }
 
@@ -179,115 +258,116 @@ class AlignmentView {
     });
   }
 
+  get scene() {
+    const { result, rows, spectrogram, posteriors, peaks, atS, active, colours } = this;
+    const view = { left: this.scroller.scrollLeft, width: this.scroller.clientWidth, perSecond: this.perSecond };
+    return { result, rows, view, spectrogram, posteriors, peaks, atS, active, cursorS: this.player.cursorS, colours };
+  }
+
   draw() {
+    const { playing, cursorS } = this.player;
+    if (cursorS !== null) this.follow(cursorS);
     const ratio = window.devicePixelRatio || 1;
     const context = this.canvas.getContext("2d");
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    const cursorS = this.player.cursorS;
-    if (cursorS !== null) this.follow(cursorS);
-    const view = {
-      left: this.scroller.scrollLeft, width: this.scroller.clientWidth, perFrame: this.perFrame, frame: this.frame, cursorS,
-    };
-    paint(context, this.result, this.tiles, view, this.colours);
-    this.layOutText(view);
-    this.playButton.textContent = cursorS === null ? "Play" : "Stop";
-    if (cursorS !== null) this.invalidate();
+    const { scene } = this;
+    const { left, width, perSecond } = scene.view;
+    paint(context, scene);
+    this.minimap.draw(left / perSecond / this.result.durationS, (left + width) / perSecond / this.result.durationS, this.colours);
+    const half = Math.floor(left / Math.max(1, width / 2));
+    if (this.laid !== half) {
+      this.laid = half;
+      this.text.lay(scene.view);
+    }
+    this.text.mark(this.atS, playing?.whole ? cursorS : null);
+    this.playButton.textContent = playing ? "Stop" : "Play";
+    if (playing) this.invalidate();
   }
 
   /** Keep the playhead in sight. */
   follow(cursorS) {
-    const x = (cursorS / this.result.frameS) * this.perFrame - this.scroller.scrollLeft;
+    const x = cursorS * this.perSecond - this.scroller.scrollLeft;
     if (x < 0 || x > this.scroller.clientWidth * 0.9) this.scroller.scrollLeft += x - this.scroller.clientWidth * 0.1;
   }
 
-  /** Buttons for the letters and words in sight and a screen to each side; made again only when those change. */
-  layOutText({ left, width, perFrame }) {
-    const first = Math.floor((left - width) / perFrame);
-    const last = Math.ceil((left + 2 * width) / perFrame);
-    const page = Math.floor(left / Math.max(1, width / 2));
-    if (this.drawn !== page) {
-      this.drawn = page;
-      const inSight = (spans) => spans.slice(...spansWithin(spans, first, last));
-      this.letters.hidden = perFrame < 7;
-      this.letters.replaceChildren(...(this.letters.hidden ? [] : inSight(this.result.tokens).map((span) => this.letter(span))));
-      this.words.replaceChildren(...inSight(this.result.words).map((span) => this.word(span)));
-    }
-    for (const element of [...this.letters.children, ...this.words.children]) {
-      const { first, last } = element.span;
-      element.classList.toggle("lit", this.frame >= first && this.frame <= last);
-    }
+  /** What is in sight, letters and words included, as a PNG file. */
+  savePicture() {
+    const { scene } = this;
+    const scale = 2;
+    const picture = node("canvas");
+    picture.width = scene.view.width * scale;
+    picture.height = this.rows.height * scale;
+    const context = picture.getContext("2d");
+    context.scale(scale, scale);
+    paint(context, scene);
+    paintText(context, scene);
+    context.globalCompositeOperation = "destination-over";
+    context.fillStyle = this.colours.background;
+    context.fillRect(0, 0, scene.view.width, this.rows.height);
+    picture.toBlob((blob) => {
+      const link = node("a");
+      link.href = URL.createObjectURL(blob);
+      link.download = "ctc-lens.png";
+      link.click();
+      URL.revokeObjectURL(link.href);
+    });
   }
 
-  letter(span) {
-    const name = nameOf(span.label);
-    const element = button(span.label === " " ? "␣" : span.label, `${name}, ${this.describe(span)}. Play it.`, () => this.playSpan(span));
-    element.className = span.label === " " ? "letter space" : "letter";
-    element.tabIndex = -1; // the arrow keys step through frames, and so through letters
-    element.style.left = `${letterX(span, this.result, this.perFrame)}px`;
-    element.style.width = `${Math.min(this.perFrame, LETTER_WIDTH)}px`;
-    element.span = span;
-    return element;
+  // Selecting and playing
+
+  /** Explain the frame of a lane at a time. */
+  select(timeS, lane) {
+    const { frameS, frames } = this.result.lanes[lane];
+    const frame = Math.max(0, Math.min(frames - 1, Math.floor(timeS / frameS)));
+    const atS = (frame + 0.5) * frameS;
+    if (atS === this.atS && lane === this.active) return;
+    this.atS = atS;
+    this.active = lane;
+    this.explain();
+    this.invalidate();
   }
 
-  word(span) {
-    const element = button(span.label, `${span.label}, ${this.describe(span)}. Play it.`, () => this.playSpan(span));
-    element.className = "word";
-    element.style.left = `${span.first * this.perFrame}px`;
-    element.style.width = `${(span.last + 1 - span.first) * this.perFrame}px`;
-    element.style.setProperty("--score", span.score);
-    element.span = span;
-    return element;
+  get frame() {
+    return Math.floor(this.atS / this.frameS);
   }
 
-  describe(span) {
-    return `${seconds(span.startS)} to ${seconds(span.endS)}, score ${Math.round(span.score * 100)} %`;
+  explain() {
+    this.details.replaceChildren(...explainFrame(this.result, this.result.lanes[this.active], this.frame));
   }
 
-  playSpan(span) {
-    this.select(span.first);
-    this.player.play(span.startS, span.endS);
+  playSpan(span, lane) {
+    this.select((span.first + 0.5) * this.result.lanes[lane].frameS, lane);
+    this.player.play(...playRange(span, this.result.durationS, this.padded));
   }
 
   togglePlay() {
     if (this.player.playing) this.player.stop();
-    else this.player.play(0, this.result.durationS);
+    else this.player.play(0, this.result.durationS, true);
   }
 
-  frameAt(event) {
-    const x = event.clientX - this.scroller.getBoundingClientRect().left + this.scroller.scrollLeft;
-    return Math.floor(x / this.perFrame);
+  goToDifference(step) {
+    const found = nextDifference(this.result.differences, this.differenceS ?? -1, step);
+    this.differenceS = found.startS;
+    const lane = found.sides[0][0] < found.sides[0][1] ? 0 : 1;
+    const { tokens, frameS } = this.result.lanes[lane];
+    this.select((tokens[found.sides[lane][0]].first + 0.5) * frameS, lane);
+    this.centre(this.atS);
   }
 
-  /** Make a frame the one that is explained. */
-  select(frame) {
-    const { result } = this;
-    frame = Math.max(0, Math.min(result.frames - 1, frame));
-    if (frame === this.frame) return;
-    this.frame = frame;
-    const startS = frame * result.frameS;
-    const token = spanAt(result.tokens, frame);
-    const word = spanAt(result.words, frame);
-    const heading = node("div", "heading");
-    heading.append(
-      node("strong", "", `Frame ${frame + 1}`),
-      node("span", "", `${Math.round(startS * 1000)} to ${Math.round((startS + result.frameS) * 1000)} ms`),
-    );
-    const rule = node("p", "rule", explain(result, frame));
-    const where = node("p", "where");
-    if (token) where.append(node("span", "", `${nameOf(token.label)}: ${this.describe(token)}`));
-    if (word) where.append(node("span", "", `in “${word.label}”: ${this.describe(word)}`));
-    const left = node("div", "what");
-    left.append(heading, rule, where);
-    const bars = node("ol", "bars");
-    for (const { token: id, label, p } of topTokens(result, frame)) {
-      const item = node("li", id === result.path[frame] ? "best" : "");
-      const bar = node("span", "bar");
-      bar.style.setProperty("--p", p);
-      item.append(node("span", "token", label), bar, node("span", "percent", `${(100 * p).toFixed(p < 0.1 ? 1 : 0)} %`));
-      bars.append(item);
-    }
-    this.details.replaceChildren(left, bars);
-    this.invalidate();
+  step(span) {
+    if (!span) return;
+    this.select((span.first + 0.5) * this.frameS, this.active);
+    this.reveal(this.atS);
+  }
+
+  // Pointer, touch and keyboard
+
+  onPointer(event) {
+    const box = this.scroller.getBoundingClientRect();
+    const timeS = (event.clientX - box.left - this.scroller.clientLeft + this.scroller.scrollLeft) / this.perSecond;
+    const y = event.clientY - box.top;
+    const second = this.rows.lanes[1]?.title;
+    this.select(timeS, second && y >= second.y ? 1 : 0);
   }
 
   onWheel(event) {
@@ -299,25 +379,39 @@ class AlignmentView {
     }
   }
 
-  onKey(event) {
-    if (event.target !== this.scroller) return;
-    if (event.key === "ArrowLeft" || event.key === "ArrowRight") {
-      this.select(this.frame + (event.key === "ArrowLeft" ? -1 : 1));
-      this.reveal(this.frame);
-    } else if (event.key === "Enter") {
-      const token = spanAt(this.result.tokens, this.frame);
-      if (token) this.player.play(token.startS, token.endS);
-    } else if (event.key === " ") {
-      this.togglePlay();
-    } else {
-      return;
-    }
+  onPinch(event) {
+    if (event.touches.length !== 2) return;
     event.preventDefault();
+    const [a, b] = event.touches;
+    const apart = Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY);
+    const middle = (a.clientX + b.clientX) / 2 - this.scroller.getBoundingClientRect().left;
+    if (this.pinch) this.zoom(apart / this.pinch, middle);
+    this.pinch = apart;
   }
 
-  reveal(frame) {
-    const x = frame * this.perFrame;
-    const { scrollLeft, clientWidth } = this.scroller;
-    if (x < scrollLeft || x + this.perFrame > scrollLeft + clientWidth) this.scroller.scrollLeft = x - clientWidth / 2;
+  onKey(event) {
+    if (event.target !== this.scroller || event.ctrlKey || event.metaKey || event.altKey) return;
+    const lane = this.result.lanes[this.active];
+    const frame = this.frame;
+    const actions = {
+      ArrowLeft: () => this.step(event.shiftKey ? neighbour(lane.tokens, frame, -1) : { first: Math.max(0, frame - 1) }),
+      ArrowRight: () => this.step(event.shiftKey ? neighbour(lane.tokens, frame, 1) : { first: frame + 1 }),
+      ArrowUp: () => this.select(this.atS, 0),
+      ArrowDown: () => this.select(this.atS, this.result.lanes.length - 1),
+      Enter: () => {
+        const token = spanAt(lane.tokens, frame);
+        if (token) this.playSpan(token, this.active);
+      },
+      " ": () => this.togglePlay(),
+      Escape: () => this.player.stop(),
+      "+": () => this.zoom(1.5),
+      "-": () => this.zoom(1 / 1.5),
+      n: () => this.result.differences.length && this.goToDifference(1),
+      p: () => this.result.differences.length && this.goToDifference(-1),
+      "?": () => this.help.showModal(),
+    };
+    if (!actions[event.key]) return;
+    event.preventDefault();
+    actions[event.key]();
   }
 }

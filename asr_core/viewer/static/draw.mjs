@@ -1,140 +1,82 @@
-// Paints the rows of the view on one canvas: time, spectrogram, argmax cells, brackets that merge, lines to the letters.
+// Paints the rows on one canvas: time, sound, spectrogram, probabilities, and for each lane its cells, merges and lines.
 
 import { probability } from "./payload.mjs";
-import { ruleOf, spansWithin } from "./rules.mjs";
+import { letterX } from "./rows.mjs";
+import { ruleOf, spanAt, spansWithin } from "./rules.mjs";
 
-/** Top and height of each row, in CSS pixels; the letters and words are buttons laid over theirs. */
-export const ROWS = {
-  time: { y: 0, height: 18, caption: "" },
-  spectrogram: { y: 18, height: 132, caption: "sound" },
-  argmax: { y: 156, height: 28, caption: "best token" },
-  merge: { y: 186, height: 34, caption: "merge, drop" },
-  letters: { y: 220, height: 30, caption: "letters" },
-  words: { y: 254, height: 34, caption: "words" },
-};
-export const HEIGHT = 290;
-
-export const LETTER_WIDTH = 13; // pixels between letters of the collapsed text, where the frames leave room
-const TILE = 1024; // feature frames in one prepared piece of spectrogram
-
-// Darkest to brightest, from one point of a colour scale to the next; the page's background is the quiet end.
-const SCALES = {
-  dark: [[15, 17, 26], [44, 25, 84], [118, 34, 110], [197, 66, 82], [247, 139, 56], [252, 241, 182]],
-  light: [[255, 255, 255], [214, 222, 240], [142, 157, 211], [94, 84, 164], [74, 31, 94], [29, 10, 36]],
-};
-
-function colourTable(scale) {
-  const table = new Uint8ClampedArray(256 * 3);
-  for (let value = 0; value < 256; value++) {
-    const position = (value / 255) * (scale.length - 1);
-    const i = Math.min(Math.floor(position), scale.length - 2);
-    for (let c = 0; c < 3; c++) table[value * 3 + c] = scale[i][c] + (scale[i + 1][c] - scale[i][c]) * (position - i);
-  }
-  return table;
-}
-
-/** The spectrogram as canvases of TILE frames each, made when first seen. */
-export class SpectrogramTiles {
-  constructor(mel, dark) {
-    this.mel = mel;
-    this.table = colourTable(dark ? SCALES.dark : SCALES.light);
-    this.tiles = [];
-  }
-
-  tile(index) {
-    return (this.tiles[index] ??= this.make(index));
-  }
-
-  make(index) {
-    const { frames, bins, values } = this.mel;
-    const start = index * TILE;
-    const width = Math.min(TILE, frames - start);
-    const canvas = document.createElement("canvas");
-    canvas.width = width;
-    canvas.height = bins;
-    const image = new ImageData(width, bins);
-    for (let x = 0; x < width; x++) {
-      for (let bin = 0; bin < bins; bin++) {
-        const from = values[(start + x) * bins + bin] * 3;
-        const to = ((bins - 1 - bin) * width + x) * 4; // low frequencies at the bottom
-        image.data[to] = this.table[from];
-        image.data[to + 1] = this.table[from + 1];
-        image.data[to + 2] = this.table[from + 2];
-        image.data[to + 3] = 255;
-      }
-    }
-    canvas.getContext("2d").putImageData(image, 0, 0);
-    return canvas;
-  }
-
-  paint(context, left, pixelsPerSecond, width) {
-    const perFrame = pixelsPerSecond * this.mel.frameS;
-    const { y, height } = ROWS.spectrogram;
-    const from = Math.max(0, Math.floor(left / perFrame / TILE));
-    const to = Math.min(Math.ceil(this.mel.frames / TILE), Math.ceil((left + width) / perFrame / TILE));
-    for (let index = from; index < to; index++) {
-      const tile = this.tile(index);
-      // A feature frame is centred on its time, so it is drawn half a frame early.
-      context.drawImage(tile, (index * TILE - 0.5) * perFrame - left, y, tile.width * perFrame, height);
-    }
-  }
-}
-
-/** view: {left, width, perFrame (pixels), frame (hovered or -1), cursorS (or null)}; colours: from the stylesheet. */
-export function paint(context, result, tiles, view, colours) {
-  const { left, width, perFrame } = view;
-  const perSecond = perFrame / result.frameS;
-  context.clearRect(0, 0, width, HEIGHT);
-  const first = Math.max(0, Math.floor(left / perFrame));
-  const last = Math.min(result.frames - 1, Math.floor((left + width) / perFrame));
-  paintTime(context, view, perSecond, result.durationS, colours);
-  tiles.paint(context, left, perSecond, width);
-  if (perFrame >= 3) paintCells(context, result, view, first, last, colours);
-  paintMerges(context, result, view, first, last, colours);
-  if (view.frame >= 0) {
-    context.strokeStyle = colours.accent;
-    context.lineWidth = 2;
-    context.strokeRect(view.frame * perFrame - left, ROWS.spectrogram.y, perFrame, ROWS.merge.y - ROWS.spectrogram.y);
-  }
-  if (view.cursorS !== null) {
+/**
+ * scene: {result, rows, view: {left, width, perSecond}, spectrogram, posteriors (Tiles), peaks (or null), atS (explained
+ * time, or null), active (its lane), cursorS (playhead, or null), colours}
+ */
+export function paint(context, scene) {
+  const { result, rows, view, colours } = scene;
+  context.clearRect(0, 0, view.width, rows.height);
+  paintTime(context, view, result.durationS, colours);
+  if (scene.peaks) paintWave(context, scene);
+  scene.spectrogram.paint(context, view, rows.shared.spectrogram);
+  scene.posteriors.paint(context, view, rows.shared.posteriors);
+  result.lanes.forEach((lane, index) => paintLane(context, scene, lane, rows.lanes[index]));
+  if (scene.atS !== null) paintSelection(context, scene);
+  if (scene.cursorS !== null) {
     context.fillStyle = colours.cursor;
-    context.fillRect(view.cursorS * perSecond - left - 1, 0, 2, HEIGHT);
+    context.fillRect(scene.cursorS * view.perSecond - view.left - 1, 0, 2, rows.height);
   }
 }
 
-function paintTime(context, { left, width }, perSecond, durationS, colours) {
+function paintTime(context, { left, width, perSecond }, durationS, colours) {
   const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300].find((s) => s * perSecond >= 64) ?? 600;
   context.fillStyle = colours.quiet;
   context.font = colours.font(11);
   context.textAlign = "left";
   context.textBaseline = "top";
   for (let i = Math.ceil(left / perSecond / step); i * step <= Math.min(durationS, (left + width) / perSecond); i++) {
-    const x = i * step * perSecond - left;
-    context.fillRect(x, 0, 1, 14);
     const s = i * step;
+    const x = s * perSecond - left;
+    context.fillRect(x, 0, 1, 14);
     const text = s < 60 ? `${s.toFixed(step < 1 ? 1 : 0)} s` : `${Math.floor(s / 60)}:${String(Math.round(s % 60)).padStart(2, "0")}`;
     context.fillText(text, x + 4, 2);
   }
 }
 
-function paintCells(context, result, { left, perFrame }, first, last, colours) {
-  const { y, height } = ROWS.argmax;
-  context.textAlign = "center";
-  context.textBaseline = "middle";
+function paintWave(context, { rows, view, peaks, colours }) {
+  const { y, height } = rows.shared.wave;
+  const middle = y + height / 2;
+  context.fillStyle = colours.wave;
+  for (let x = 0; x < view.width; x++) {
+    const peak = peaks.between((view.left + x) / view.perSecond, (view.left + x + 1) / view.perSecond);
+    const half = Math.max(0.5, (peak * height) / 2);
+    context.fillRect(x, middle - half, 1, 2 * half);
+  }
+}
+
+function paintLane(context, { view, colours, atS }, lane, rows) {
+  const perFrame = view.perSecond * lane.frameS;
+  const first = Math.max(0, Math.floor(view.left / perFrame));
+  const last = Math.min(lane.frames - 1, Math.floor((view.left + view.width) / perFrame));
+  if (perFrame >= 2) paintCells(context, lane, rows.cells, view.left, perFrame, first, last, colours);
+  if (perFrame >= 4) {
+    const frame = atS === null ? -1 : Math.floor(atS / lane.frameS);
+    paintMerges(context, lane, rows.merge, view.left, perFrame, first, last, frame, colours);
+  }
+}
+
+function paintCells(context, lane, { y, height }, left, perFrame, first, last, colours) {
   const keptFont = colours.font(Math.min(15, perFrame * 0.95), 600);
   const mergedFont = colours.font(Math.min(13, perFrame * 0.85));
+  context.textAlign = "center";
+  context.textBaseline = "middle";
   for (let frame = first; frame <= last; frame++) {
-    const token = result.path[frame];
+    const token = lane.path[frame];
     const x = frame * perFrame - left;
-    if (token === result.blank) {
+    if (token === lane.blank) {
       context.fillStyle = colours.quiet;
       context.beginPath();
       context.arc(x + perFrame / 2, y + height / 2, Math.min(2, perFrame / 4), 0, 2 * Math.PI);
       context.fill();
       continue;
     }
-    const p = probability(result, frame, token);
-    const kept = ruleOf(result.path, result.blank, frame) === "kept";
+    const p = probability(lane, frame, token);
+    const kept = ruleOf(lane.path, lane.blank, frame) === "kept";
     // A repeat is told by shape too: its cell is lower, its letter lighter.
     const inset = kept ? 0 : 4;
     context.globalAlpha = 0.1 + 0.9 * p;
@@ -144,16 +86,14 @@ function paintCells(context, result, { left, perFrame }, first, last, colours) {
     if (perFrame >= 9) {
       context.font = kept ? keptFont : mergedFont;
       context.fillStyle = kept && p > 0.55 ? colours.onCell : colours.text;
-      context.fillText(result.labels[token] === " " ? "␣" : result.labels[token], x + perFrame / 2, y + height / 2);
+      context.fillText(lane.labels[token] === " " ? "␣" : lane.labels[token], x + perFrame / 2, y + height / 2);
     }
   }
 }
 
-function paintMerges(context, result, { left, perFrame, frame }, first, last, colours) {
-  const { y, height } = ROWS.merge;
-  const [from, to] = spansWithin(result.tokens, first, last);
-  for (let index = from; index < to; index++) {
-    const span = result.tokens[index];
+function paintMerges(context, lane, { y, height }, left, perFrame, first, last, frame, colours) {
+  const [from, to] = spansWithin(lane.tokens, first, last);
+  for (const span of lane.tokens.slice(from, to)) {
     const x0 = span.first * perFrame - left + 1;
     const x1 = (span.last + 1) * perFrame - left - 1;
     const middle = (x0 + x1) / 2;
@@ -163,24 +103,70 @@ function paintMerges(context, result, { left, perFrame, frame }, first, last, co
     context.beginPath();
     if (span.last > span.first) {
       context.moveTo(x0, y + 2);
-      context.lineTo(x0, y + 9);
-      context.lineTo(x1, y + 9);
+      context.lineTo(x0, y + 8);
+      context.lineTo(x1, y + 8);
       context.lineTo(x1, y + 2);
-      context.moveTo(middle, y + 9);
+      context.moveTo(middle, y + 8);
     } else {
       context.moveTo(middle, y + 2);
     }
-    context.lineTo(letterX(span, result, perFrame) - left, y + height);
+    context.lineTo(letterX(span, lane, perFrame) - left, y + height);
     context.stroke();
   }
 }
 
-/** Where a letter of the collapsed text stands, in pixels from the start: its word is set close around its own middle. */
-export function letterX(span, result, perFrame) {
-  const middle = ((span.first + span.last + 1) / 2) * perFrame;
-  if (span.word === undefined) return middle; // a space
-  const spacing = Math.min(perFrame, LETTER_WIDTH);
-  const { first, last, letters } = result.words[span.word];
-  const centre = ((first + last + 1) / 2) * perFrame;
-  return centre + (span.position - (letters - 1) / 2) * spacing;
+/** The explained frame as a frame around its cell, up through the probabilities; its letter's seconds on the sound. */
+function paintSelection(context, { result, rows, view, atS, active, colours }) {
+  const lane = result.lanes[active];
+  const perFrame = view.perSecond * lane.frameS;
+  const frame = Math.min(lane.frames - 1, Math.floor(atS / lane.frameS));
+  const { posteriors, wave, spectrogram } = rows.shared;
+  const x = frame * perFrame - view.left;
+  const bottom = rows.lanes[active].cells.y + rows.lanes[active].cells.height;
+  context.strokeStyle = colours.accent;
+  context.lineWidth = 2;
+  context.strokeRect(x, wave.y, perFrame, posteriors.y + posteriors.height - wave.y);
+  context.strokeRect(x, rows.lanes[active].cells.y, perFrame, bottom - rows.lanes[active].cells.y);
+  const span = spanAt(lane.tokens, frame);
+  if (span) {
+    const [start, end] = [span.startS * view.perSecond - view.left, span.endS * view.perSecond - view.left];
+    context.fillStyle = colours.accent;
+    context.fillRect(start, spectrogram.y + spectrogram.height - 4, end - start, 4);
+    context.globalAlpha = 0.18;
+    context.fillRect(start, wave.y, end - start, spectrogram.y + spectrogram.height - wave.y);
+    context.globalAlpha = 1;
+  }
+}
+
+/** Letters and words, for a picture: in the page they are buttons over the canvas. */
+export function paintText(context, { result, rows, view, colours }) {
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  result.lanes.forEach((lane, index) => {
+    const perFrame = view.perSecond * lane.frameS;
+    const frames = [view.left / perFrame, (view.left + view.width) / perFrame];
+    const { title, letters, words } = rows.lanes[index];
+    context.fillStyle = colours.text;
+    if (title) {
+      context.textAlign = "left";
+      context.font = colours.font(13, 600);
+      context.fillText(`${lane.name}: ${lane.text}`, 4, title.y + title.height / 2);
+      context.textAlign = "center";
+    }
+    context.font = colours.font(15, 600);
+    for (const span of lane.tokens.slice(...spansWithin(lane.tokens, ...frames))) {
+      if (perFrame >= 7 && span.label !== " ") {
+        context.fillText(span.label, letterX(span, lane, perFrame) - view.left, letters.y + letters.height / 2);
+      }
+    }
+    context.font = colours.font(14);
+    context.strokeStyle = colours.line;
+    context.lineWidth = 1;
+    for (const span of lane.words.slice(...spansWithin(lane.words, ...frames))) {
+      const x = span.startS * view.perSecond - view.left;
+      const width = (span.endS - span.startS) * view.perSecond;
+      context.strokeRect(x, words.y, width, words.height - 4);
+      context.fillText(span.label, x + width / 2, words.y + words.height / 2 - 2, width - 4);
+    }
+  });
 }

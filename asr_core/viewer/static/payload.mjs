@@ -6,44 +6,88 @@ async function unpack(text, Type) {
   return new Type(await new Response(stream).arrayBuffer());
 }
 
+async function unpackAll(texts, Type) {
+  const arrays = await Promise.all(Object.values(texts).map((text) => unpack(text, Type)));
+  return Object.fromEntries(Object.keys(texts).map((name, i) => [name, arrays[i]]));
+}
+
 async function unpackSpans(columns) {
-  const [first, last, startS, endS, score] = await Promise.all([
+  const [first, last, score, times] = await Promise.all([
     unpack(columns.first, Uint32Array),
     unpack(columns.last, Uint32Array),
-    unpack(columns.start_s, Float32Array),
-    unpack(columns.end_s, Float32Array),
     unpack(columns.score, Uint8Array),
+    unpackAll(columns.times, Float32Array),
   ]);
-  return columns.labels.map((label, i) => ({
-    label, first: first[i], last: last[i], startS: startS[i], endS: endS[i], score: score[i] / 255,
+  return columns.labels.map((label, index) => ({
+    index, label, first: first[index], last: last[index], score: score[index] / 255,
+    times: Object.fromEntries(Object.entries(times).map(([name, t]) => [name, [t[2 * index], t[2 * index + 1]]])),
   }));
 }
 
-/** -> {durationS, frames, frameS, labels, blank, posteriors (T' * V), mel, path (T'), tokens, words, audioUrl} */
-export async function decode(payload) {
-  const [posteriors, mel, path, tokens, words] = await Promise.all([
-    unpack(payload.posteriors, Uint8Array),
-    unpack(payload.mel.values, Uint8Array),
-    unpack(payload.argmax, Uint16Array),
-    unpackSpans(payload.tokens),
-    unpackSpans(payload.words),
+async function unpackLane(lane, emissions) {
+  const [path, tokens, words, costs] = await Promise.all([
+    unpack(lane.frame_tokens, Uint16Array),
+    unpackSpans(lane.tokens),
+    unpackSpans(lane.words),
+    unpack(lane.costs, Float32Array),
   ]);
-  return {
+  tokens.forEach((token, i) => (token.cost = costs[i]));
+  setLetters(tokens, words);
+  const { name, note, text, warnings } = lane;
+  return { ...emissions[lane.emission], emission: lane.emission, name, note, text, path, tokens, words, warnings };
+}
+
+/** Each letter learns its word and its place in it; each word how many letters it has. */
+function setLetters(tokens, words) {
+  let word = 0;
+  for (const token of tokens) {
+    while (word < words.length && token.first > words[word].last) word++;
+    if (token.label === " " || word === words.length) continue;
+    token.word = word;
+    token.position = words[word].letters ?? 0;
+    words[word].letters = token.position + 1;
+  }
+}
+
+/**
+ * -> {durationS, score, conventions, convention, mel, lanes, differences, audioUrl}; a lane holds its emission's fields
+ * {frames, frameS, labels, blank, posteriors} and {name, note, text, path, tokens, words, warnings}.
+ */
+export async function decode(payload) {
+  const [mel, emissions] = await Promise.all([
+    unpack(payload.mel.values, Uint8Array),
+    Promise.all(payload.emissions.map(async ({ frames, frame_s, labels, blank, posteriors }) => (
+      { frames, frameS: frame_s, labels, blank, posteriors: await unpack(posteriors, Uint8Array) }
+    ))),
+  ]);
+  const result = {
     durationS: payload.duration_s,
-    frames: payload.frames,
-    frameS: payload.frame_s,
-    labels: payload.labels,
-    blank: payload.blank,
-    scoreDefinition: payload.score,
-    posteriors,
+    score: payload.score,
+    conventions: payload.conventions,
     mel: { frames: payload.mel.frames, bins: payload.mel.bins, frameS: payload.mel.frame_s, values: mel },
-    path, tokens, words,
+    lanes: await Promise.all(payload.lanes.map((lane) => unpackLane(lane, emissions))),
+    differences: payload.differences.map(({ kind, first, second, start_s, end_s }) => (
+      { kind, sides: [first, second], startS: start_s, endS: end_s }
+    )),
     audioUrl: payload.audio?.url ?? null,
   };
+  for (const { kind, sides } of result.differences) {
+    result.lanes.forEach((lane, i) => lane.tokens.slice(...sides[i]).forEach((token) => (token.difference = kind)));
+  }
+  setConvention(result, payload.convention);
+  return result;
+}
+
+/** Give every span the seconds that a convention says. */
+export function setConvention(result, name) {
+  result.convention = name;
+  for (const { tokens, words } of result.lanes) {
+    for (const span of [...tokens, ...words]) [span.startS, span.endS] = span.times[name];
+  }
 }
 
 /** Probability of a token in a frame; the payload holds its square root in 255ths. */
-export function probability(result, frame, token) {
-  const root = result.posteriors[frame * result.labels.length + token] / 255;
+export function probability(lane, frame, token) {
+  const root = lane.posteriors[frame * lane.labels.length + token] / 255;
   return root * root;
 }

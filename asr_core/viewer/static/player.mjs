@@ -1,45 +1,68 @@
-// Plays spans of the recording, to the sample, with WebAudio.
+// The recording's sound: its peaks for drawing, and spans of it played to the sample with WebAudio.
+
+const PEAKS_PER_SECOND = 400;
+
+/** The greatest absolute sample of every 2.5 ms, scaled so that the loudest is 1. */
+export class Peaks {
+  constructor(buffer) {
+    const samples = buffer.getChannelData(0);
+    const step = buffer.sampleRate / PEAKS_PER_SECOND;
+    this.values = new Float32Array(Math.ceil(samples.length / step));
+    let loudest = 1e-6;
+    for (let i = 0; i < samples.length; i++) {
+      const value = Math.abs(samples[i]);
+      const at = Math.floor(i / step);
+      if (value > this.values[at]) this.values[at] = value;
+      if (value > loudest) loudest = value;
+    }
+    this.values.forEach((value, i) => (this.values[i] = value / loudest));
+  }
+
+  between(startS, endS) {
+    const first = Math.floor(startS * PEAKS_PER_SECOND);
+    const last = Math.max(first + 1, Math.floor(endS * PEAKS_PER_SECOND));
+    let peak = 0;
+    for (let i = first; i < last && i < this.values.length; i++) if (this.values[i] > peak) peak = this.values[i];
+    return peak;
+  }
+}
 
 export class Player {
   constructor(onChange) {
     this.onChange = onChange;
-    this.context = null;
-    this.buffer = null;
+    this.rate = 1;
     this.source = null;
-    this.loading = null;
+    this.playing = null; // {startS, endS, since, rate, whole}
   }
 
-  /** Forget the last recording; the next one is fetched when first played. */
-  load(url) {
+  /** Take another recording; `ready(buffer)` is called once it is decoded. Nothing plays until a person asks. */
+  async load(url, ready) {
     this.stop();
     this.url = url;
-    this.loading = null;
-  }
-
-  fetchBuffer() {
-    this.context ??= new AudioContext();
-    this.loading ??= fetch(this.url)
-      .then((response) => response.arrayBuffer())
-      .then((bytes) => this.context.decodeAudioData(bytes));
-    return this.loading;
-  }
-
-  /** Play [startS, endS). */
-  async play(startS, endS) {
-    if (!this.url) return;
-    this.stop();
-    const url = this.url;
-    const buffer = await this.fetchBuffer();
-    await this.context.resume();
+    this.buffer = null;
+    if (!url) return;
+    const bytes = await (await fetch(url)).arrayBuffer();
+    const decoder = new OfflineAudioContext(1, 1, 48000); // decodes without the permission that playing needs
+    const buffer = await decoder.decodeAudioData(bytes);
     if (url !== this.url) return; // another recording came while this one was loading
+    this.buffer = buffer;
+    ready(buffer);
+  }
+
+  /** Play [startS, endS); `whole`: the playback that letters follow. */
+  play(startS, endS, whole = false) {
+    if (!this.buffer) return;
     this.stop();
+    this.context ??= new AudioContext();
+    this.context.resume();
     const source = this.context.createBufferSource();
-    source.buffer = buffer;
+    source.buffer = this.buffer;
+    source.playbackRate.value = this.rate;
     source.connect(this.context.destination);
     source.onended = () => this.source === source && this.stop();
     source.start(0, startS, endS - startS);
     this.source = source;
-    this.playing = { startS, endS, since: this.context.currentTime };
+    this.playing = { startS, endS, since: this.context.currentTime, rate: this.rate, whole };
     this.onChange();
   }
 
@@ -54,7 +77,7 @@ export class Player {
   /** Seconds into the recording that are heard now, or null. */
   get cursorS() {
     if (!this.playing) return null;
-    const { startS, endS, since } = this.playing;
-    return Math.min(startS + (this.context.currentTime - since), endS);
+    const { startS, endS, since, rate } = this.playing;
+    return Math.min(startS + (this.context.currentTime - since) * rate, endS);
   }
 }

@@ -1,4 +1,4 @@
-// What CTC did with each frame, in words. Pure functions: no page, no canvas.
+// What CTC did with each frame, in words. Pure functions of a lane: no page, no canvas.
 
 import { probability } from "./payload.mjs";
 
@@ -39,32 +39,77 @@ export function keptApart(path, blank, frame) {
 }
 
 /** The n most probable tokens of a frame: [{token, label, p}], best first. */
-export function topTokens(result, frame, n = 5) {
-  return result.labels
-    .map((label, token) => ({ token, label: token === result.blank ? "blank" : nameOf(label), p: probability(result, frame, token) }))
+export function topTokens(lane, frame, n = 5) {
+  return lane.labels
+    .map((label, token) => ({ token, label: token === lane.blank ? "blank" : nameOf(label), p: probability(lane, frame, token) }))
     .sort((a, b) => b.p - a.p)
     .slice(0, n);
 }
 
-/** The span that holds a frame, or null. Spans are in order and do not overlap. */
-export function spanAt(spans, frame) {
-  let low = 0;
-  let high = spans.length - 1;
-  while (low <= high) {
-    const middle = (low + high) >> 1;
-    if (frame < spans[middle].first) high = middle - 1;
-    else if (frame > spans[middle].last) low = middle + 1;
-    else return spans[middle];
+/** How undecided a frame is, in bits: 0 when one token has everything. */
+export function entropy(lane, frame) {
+  let bits = 0;
+  for (let token = 0; token < lane.labels.length; token++) {
+    const p = probability(lane, frame, token);
+    if (p > 0) bits -= p * Math.log2(p);
   }
-  return null;
+  return bits;
+}
+
+/** Tokens that reach probability `least` somewhere, in the alphabet's order with the blank last: rows of the heat strip. */
+export function activeTokens(lane, least = 0.05) {
+  const threshold = 255 * Math.sqrt(least);
+  const size = lane.labels.length;
+  const seen = new Uint8Array(size);
+  for (let i = 0; i < lane.posteriors.length; i++) if (lane.posteriors[i] >= threshold) seen[i % size] = 1;
+  const tokens = lane.labels.map((_, token) => token).filter((token) => seen[token] && token !== lane.blank);
+  return [...tokens, lane.blank];
+}
+
+/** Index of the first span that ends at or after a frame. Spans are in order and do not overlap. */
+function firstEndingFrom(spans, frame) {
+  let low = 0;
+  let high = spans.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (spans[middle].last < frame) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** The span that holds a frame, or null. */
+export function spanAt(spans, frame) {
+  const span = spans[firstEndingFrom(spans, frame)];
+  return span && span.first <= frame ? span : null;
 }
 
 /** Indices [from, to) of the spans that reach into the frames [first, last]. */
 export function spansWithin(spans, first, last) {
-  const from = spans.findIndex((span) => span.last >= first);
-  if (from < 0) return [0, 0];
-  const length = spans.slice(from).findIndex((span) => span.first > last);
-  return [from, length < 0 ? spans.length : from + length];
+  const from = firstEndingFrom(spans, first);
+  let to = from;
+  while (to < spans.length && spans[to].first <= last) to++;
+  return [from, to];
+}
+
+/** The nearest span after (step 1) or before (step -1) a frame, or null. */
+export function neighbour(spans, frame, step) {
+  if (step > 0) return spans.find((span) => span.first > frame) ?? null;
+  return spans.findLast((span) => span.last < frame) ?? null;
+}
+
+/** The next difference after a time (step 1) or before it (step -1), round the end. */
+export function nextDifference(differences, atS, step) {
+  const found = step > 0
+    ? differences.find(({ startS }) => startS > atS + 1e-3)
+    : differences.findLast(({ startS }) => startS < atS - 1e-3);
+  return found ?? (step > 0 ? differences[0] : differences.at(-1)) ?? null;
+}
+
+/** What to play for a span: itself, or with `padded` at least 0.3 s around its middle. -> [startS, endS] */
+export function playRange({ startS, endS }, durationS, padded) {
+  const missing = padded ? Math.max(0, 0.3 - (endS - startS)) / 2 : 0;
+  return [Math.max(0, startS - missing), Math.min(durationS, endS + missing)];
 }
 
 export function seconds(s) {

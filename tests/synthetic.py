@@ -12,6 +12,7 @@ from asr_core.checkpoint import Checkpoint
 from asr_core.data.utterances import MANIFEST_COLUMNS, Utterance
 from asr_core.features import FeatureConfig
 from asr_core.models import Encoder, build_encoder
+from asr_core.sound import Sound
 from asr_core.text import Alphabet
 
 RATE = 16_000  # Hz
@@ -52,6 +53,12 @@ def spoken(text: str, seed: int = 0) -> np.ndarray:
     pieces = [np.zeros(RATE // 5, np.float32) if letter == " " else tone(0.2, LETTER_HZ[letter]) for letter in text]
     clip = np.concatenate([part for piece in pieces for part in (piece, rest)])
     return clip + 0.003 * np.random.default_rng(seed).standard_normal(len(clip)).astype(np.float32)
+
+
+def loud_sound(seconds: float) -> Sound:
+    """A recording of which only the duration matters: ones, with features to match."""
+    samples = np.ones(round(seconds * RATE), np.float32)
+    return Sound(samples, RATE, torch.ones(round(seconds * 100) + 1, MELS), 0.01)
 
 
 def toy_corpus(folder: Path, count: int, seed: int = 0) -> list[Utterance]:

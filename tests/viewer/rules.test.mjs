@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  activeTokens, entropy, explain, keptApart, neighbour, nextDifference, playRange, ruleOf, spanAt, spansWithin, topTokens,
+  activeTokens, entropy, explain, keptApart, neighbour, playRange, ruleOf, spanAt, spansWithin, topTokens,
 } from "../../asr_core/viewer/static/rules.mjs";
 import { decode, setConvention } from "../../asr_core/viewer/static/payload.mjs";
 import { letterX } from "../../asr_core/viewer/static/rows.mjs";
@@ -47,13 +47,6 @@ test("the neighbouring letter is found from inside a letter and from a blank", (
   const spans = [{ first: 2, last: 4 }, { first: 6, last: 6 }, { first: 7, last: 9 }];
   const at = (frame, step) => spans.indexOf(neighbour(spans, frame, step));
   assert.deepEqual([at(3, 1), at(5, 1), at(7, 1), at(5, -1), at(8, -1), at(3, -1)], [1, 1, -1, 0, 1, -1]);
-});
-
-test("differences are walked in both directions, round the end", () => {
-  const differences = [{ startS: 1 }, { startS: 2 }, { startS: 3 }];
-  const at = (time, step) => nextDifference(differences, time, step).startS;
-  assert.deepEqual([at(-1, 1), at(1, 1), at(3, 1), at(3, -1), at(1, -1)], [1, 2, 1, 2, 3]);
-  assert.equal(nextDifference([], 1, 1), null);
 });
 
 test("a span plays exactly, or padded to 0.3 s around its middle, within the recording", () => {

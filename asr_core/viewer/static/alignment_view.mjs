@@ -9,7 +9,7 @@ import { helpDialog } from "./help.mjs";
 import { Minimap } from "./minimap.mjs";
 import { Peaks, Player } from "./player.mjs";
 import { layOut } from "./rows.mjs";
-import { activeTokens, neighbour, nextDifference, playRange, spanAt } from "./rules.mjs";
+import { activeTokens, neighbour, playRange, spanAt } from "./rules.mjs";
 import { TextLayer } from "./text_layer.mjs";
 import { Tiles } from "./tiles.mjs";
 
@@ -124,6 +124,7 @@ class AlignmentView {
     if (!result) return this.player.load(null);
     this.rows = layOut(result.lanes);
     this.active = 0;
+    this.difference = -1; // the first comes next
     this.text?.remove();
     this.text = new TextLayer(this.track, result, this.rows, {
       play: (span, lane) => this.playSpan(span, lane), zoomTo: (span) => this.zoomToSpan(span),
@@ -346,8 +347,9 @@ class AlignmentView {
   }
 
   goToDifference(step) {
-    const found = nextDifference(this.result.differences, this.differenceS ?? -1, step);
-    this.differenceS = found.startS;
+    const { differences } = this.result;
+    this.difference = (this.difference + step + differences.length) % differences.length; // round the end
+    const found = differences[this.difference];
     const lane = found.sides[0][0] < found.sides[0][1] ? 0 : 1;
     const { tokens, frameS } = this.result.lanes[lane];
     this.select((tokens[found.sides[lane][0]].first + 0.5) * frameS, lane);

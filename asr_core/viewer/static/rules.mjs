@@ -98,14 +98,6 @@ export function neighbour(spans, frame, step) {
   return spans.findLast((span) => span.last < frame) ?? null;
 }
 
-/** The next difference after a time (step 1) or before it (step -1), round the end. */
-export function nextDifference(differences, atS, step) {
-  const found = step > 0
-    ? differences.find(({ startS }) => startS > atS + 1e-3)
-    : differences.findLast(({ startS }) => startS < atS - 1e-3);
-  return found ?? (step > 0 ? differences[0] : differences.at(-1)) ?? null;
-}
-
 /** What to play for a span: itself, or with `padded` at least 0.3 s around its middle. -> [startS, endS] */
 export function playRange({ startS, endS }, durationS, padded) {
   const missing = padded ? Math.max(0, 0.3 - (endS - startS)) / 2 : 0;

@@ -1,0 +1,40 @@
+"""What a person does on the page, for the tests in the browser."""
+
+from pathlib import Path
+
+import app
+from asr_core.data.utterances import read_manifest
+
+EXAMPLES = read_manifest(app.EXAMPLES)
+
+
+def upload(tab, path: Path) -> None:
+    tab.get_by_label("Upload file").first.click()
+    tab.locator("input[type=file]").first.set_input_files(path)
+    tab.wait_for_selector(".ctc-lens .word")
+
+
+def pointer_over_frame(tab, result, frame: int) -> None:
+    """Move the pointer to the middle of a frame of the first lane of what is shown."""
+    box = tab.locator(".ctc-lens .scroller").bounding_box()
+    width = tab.evaluate("() => parseFloat(document.querySelector('.ctc-lens .track').style.width)")
+    per_frame = width / result.duration_s * result.emission.frame_s
+    tab.mouse.move(box["x"] + 1 + (frame + 0.5) * per_frame, box["y"] + 170)
+
+
+def explained(tab) -> int:
+    """The number of the frame that the panel explains, from 0."""
+    return int(tab.locator(".ctc-lens .heading strong").inner_text().split()[1]) - 1
+
+
+def type_reference(tab, text: str) -> None:
+    tab.get_by_label("What was really said?").fill(text)
+    tab.get_by_role("button", name="Align").click()
+
+
+def heard(tab) -> str:
+    return tab.locator("label", has_text="What it heard").locator("textarea, input").input_value()
+
+
+def frames_of(tab) -> int:
+    return int(tab.locator(".ctc-lens .summary").inner_text().split()[0])

@@ -1,0 +1,195 @@
+"""The loop, in this process, on encoders that train in a blink. test_train.py runs train.py itself."""
+
+import contextlib
+import json
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+from synthetic import MELS, TINY, tiny_model, toy_corpus
+
+from asr_core import checkpoint
+from asr_core.augment import AugmentConfig
+from asr_core.features import FeatureConfig
+from asr_core.training.config import PRESETS, TrainingConfig
+from asr_core.training.loop import STATE, TrainingRun
+from asr_core.training.state import StateError, load_state, save_state
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    (tmp_path / "clips").mkdir()
+    return toy_corpus(tmp_path / "clips", 10)
+
+
+def config_of(name: str, **options) -> TrainingConfig:
+    """Two epochs of four batches, with dropout where the encoder has it, augmentation, phones and averaging."""
+    config = TrainingConfig(
+        encoder=TINY[name],
+        features=FeatureConfig(n_mels=MELS),
+        augmentation=AugmentConfig(),
+        epochs=2,
+        batch_size=2,
+        max_lr=1e-2,
+        ema_decay=0.9,
+        phone_weight=(0.5, 0.1) if name == "attention_unet" else (0.0, 0.0),
+    )
+    return replace(config, **options)
+
+
+def run_of(config, corpus, out, **options) -> TrainingRun:
+    return TrainingRun(config, corpus[2:], corpus[:2], out, workers=0, **options)
+
+
+def weights(out) -> bytes:
+    return (out / "last" / "model.safetensors").read_bytes()
+
+
+@pytest.fixture(params=sorted(TINY))
+def config(request):
+    return config_of(request.param)
+
+
+def test_training_lowers_the_loss_and_leaves_checkpoints(config, corpus, tmp_path):
+    run = run_of(replace(config, epochs=12), corpus, tmp_path / "run")
+    assert run.run()
+    losses = [epoch["loss"] for epoch in run.progress["history"]]
+    assert len(losses) == 12 and losses[-1] < 0.7 * losses[0]
+    for folder in ("last", "best"):
+        loaded = checkpoint.load(tmp_path / "run" / folder)
+        assert loaded.features == config.features
+        assert len(loaded.training["history"]) >= 1
+    assert list((tmp_path / "run" / "tensorboard").iterdir())
+
+
+def test_the_same_command_gives_the_same_weights(config, corpus, tmp_path):
+    for name in ("one", "two"):
+        run_of(config, corpus, tmp_path / name).run()
+    run_of(replace(config, seed=2), corpus, tmp_path / "other").run()
+    assert weights(tmp_path / "one") == weights(tmp_path / "two") != weights(tmp_path / "other")
+
+
+def test_a_run_stopped_after_every_batch_ends_with_the_weights_of_one_that_was_not(config, corpus, tmp_path):
+    run_of(config, corpus, tmp_path / "whole").run()
+    stops = 0
+    while not run_of(config, corpus, tmp_path / "pieces").run(max_minutes=0.0):
+        stops += 1
+    assert stops == 8
+    assert weights(tmp_path / "pieces") == weights(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("moment", ["step", "average", "character_losses", "validate", "export", "save"])
+def test_ctrl_c_at_any_moment_loses_nothing(config, corpus, tmp_path, monkeypatch, moment):
+    run_of(config, corpus, tmp_path / "whole").run()
+    run = run_of(config, corpus, tmp_path / "interrupted")
+    ordinary, calls = getattr(run, moment), []
+
+    def interrupted(*args):
+        calls.append(moment)
+        result = ordinary(*args)  # after its work: the loop has not yet written down that it is done
+        if len(calls) == 1:
+            signal.raise_signal(signal.SIGINT)
+        return result
+
+    monkeypatch.setattr(run, moment, interrupted)
+    finished = False
+    with contextlib.suppress(KeyboardInterrupt):
+        finished = run.run()
+    assert not finished
+    assert (tmp_path / "interrupted" / STATE).exists()
+    assert run_of(config, corpus, tmp_path / "interrupted").run()
+    assert weights(tmp_path / "interrupted") == weights(tmp_path / "whole")
+    assert (tmp_path / "interrupted" / "best" / "config.json").exists()
+
+
+def test_a_finished_run_stays_as_it_is(config, corpus, tmp_path):
+    run_of(config, corpus, tmp_path / "run").run()
+    before = weights(tmp_path / "run")
+    assert run_of(config, corpus, tmp_path / "run").run()
+    assert weights(tmp_path / "run") == before
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 9, 10, 11, 20])
+def test_a_run_of_any_number_of_steps_has_a_schedule(corpus, tmp_path, steps):
+    config = config_of("attention_unet", epochs=1, batch_size=1, warmup=PRESETS["fast"].warmup)
+    utterances = (corpus * 2)[:steps]
+    run = TrainingRun(config, utterances, corpus[:1], tmp_path / "run", workers=0)
+    assert run.total_steps == steps
+    rates = []
+    for _ in range(steps):
+        rates.append(run.schedule.get_last_lr()[0])
+        run.optimiser.step()
+        run.schedule.step()
+    assert all(0 <= rate <= config.max_lr * (1 + 1e-9) for rate in rates)
+    assert steps < 9 or max(rates) > 0.5 * config.max_lr
+
+
+def test_broken_utterances_are_skipped_named_and_counted_once(corpus, tmp_path, capsys):
+    broken = [*corpus, replace(corpus[3], id="gone", path=tmp_path / "gone.wav")]
+    run = run_of(config_of("attention_unet"), broken, tmp_path / "run")
+    assert run.run()
+    printed = capsys.readouterr().out
+    assert printed.count("Skipped gone: There is no file") == 1
+    assert "1 utterances skipped in training" in printed
+    assert list(run.progress["skipped"]) == ["gone"]
+
+
+def test_a_run_can_start_from_a_checkpoint(corpus, tmp_path):
+    tiny_model().save(tmp_path / "start")
+    run = run_of(config_of("attention_unet"), corpus, tmp_path / "run", init_from=str(tmp_path / "start"))
+    loaded = checkpoint.load(tmp_path / "start").encoder.state_dict()
+    assert all(torch.equal(tensor, loaded[name]) for name, tensor in run.encoder.state_dict().items())
+
+
+def test_a_checkpoint_of_another_encoder_is_no_start(corpus, tmp_path):
+    tiny_model("deepspeech2").save(tmp_path / "start")
+    with pytest.raises((checkpoint.CheckpointError, StateError), match="start"):
+        run_of(config_of("attention_unet"), corpus, tmp_path / "run", init_from=str(tmp_path / "start"))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"max_lr": 1e-3}, "max_lr"),
+        ({"epochs": 3}, "epochs"),
+        ({"seed": 9, "clip": 2.0}, "clip, seed"),
+        ({}, "the training data"),
+    ],
+)
+def test_other_settings_over_an_existing_run_are_refused_by_name(corpus, tmp_path, change, named):
+    config = config_of("attention_unet")
+    run_of(config, corpus, tmp_path / "run").run(max_minutes=0.0)
+    with pytest.raises(StateError, match=f"other settings \\({named}\\).*another --out"):
+        run_of(replace(config, **change), corpus if change else corpus[:-1], tmp_path / "run")
+
+
+def test_another_encoder_over_an_existing_run_is_refused(corpus, tmp_path):
+    run_of(config_of("attention_unet"), corpus, tmp_path / "run").run(max_minutes=0.0)
+    with pytest.raises(StateError, match="another model"):
+        run_of(config_of("deepspeech2"), corpus, tmp_path / "run")
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a state", None])
+def test_a_damaged_state_is_refused(corpus, tmp_path, damage):
+    run_of(config_of("attention_unet"), corpus, tmp_path / "run").run(max_minutes=0.0)
+    state = tmp_path / "run" / STATE
+    state.write_bytes(state.read_bytes()[:-50] if damage is None else damage)
+    with pytest.raises(StateError, match="damaged.*Delete it"):
+        run_of(config_of("attention_unet"), corpus, tmp_path / "run")
+
+
+def test_a_state_holds_weights_optimiser_numbers_and_randomness(tmp_path):
+    model, again = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=0.1)
+    model(torch.ones(2)).sum().backward()
+    optimiser.step()
+    save_state(tmp_path / "state", {"model": model}, optimiser, {"step": 7})
+    expected = torch.rand(3)
+    other = torch.optim.AdamW(again.parameters(), lr=0.5)
+    assert load_state(tmp_path / "state", {"model": again}, other) == {"step": 7}
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.equal(again.weight, model.weight)
+    assert json.dumps(other.state_dict()["param_groups"]) == json.dumps(optimiser.state_dict()["param_groups"])
+    for index, slots in optimiser.state_dict()["state"].items():
+        assert all(torch.equal(other.state_dict()["state"][index][name], value) for name, value in slots.items())

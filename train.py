@@ -30,6 +30,18 @@ from asr_core.training.loop import TrainingRun
 from asr_core.training.state import StateError
 
 
+def positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"it is {text}; it must be greater than 0")
+    return value
+
+
+def positive_whole(text: str) -> int:
+    positive(text)
+    return int(text)
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", choices=PRESETS, default="fast", help="encoder, features and recipe (default: fast)")
@@ -46,10 +58,10 @@ def arguments() -> argparse.Namespace:
     run.add_argument("--threads", type=int, default=1, help="torch threads; more than one only on an idle machine (1)")
     run.add_argument("--workers", type=int, default=1, help="processes that decode audio; 0 for none (1)")
     recipe = parser.add_argument_group("recipe, in place of the preset's")
-    recipe.add_argument("--epochs", type=int)
-    recipe.add_argument("--max-lr", type=float, help="peak of the one-cycle schedule")
-    recipe.add_argument("--batch-size", type=int, help="utterances in a batch")
-    recipe.add_argument("--batch-s", type=float, help="seconds of audio in a batch")
+    recipe.add_argument("--epochs", type=positive_whole)
+    recipe.add_argument("--max-lr", type=positive, help="peak of the one-cycle schedule")
+    recipe.add_argument("--batch-size", type=positive_whole, help="utterances in a batch")
+    recipe.add_argument("--batch-s", type=positive, help="seconds of audio in a batch")
     recipe.add_argument("--seed", type=int)
     return parser.parse_args()
 
@@ -74,6 +86,8 @@ def corpus(args: argparse.Namespace) -> tuple[list[Utterance], list[Utterance]]:
         valid = librispeech_subsets(args.data, args.valid_subsets, args.download)
     if args.exclude_speakers:
         _, train = split_speakers(train, read_speakers(args.exclude_speakers))
+    if not train:
+        raise DataError("No training utterance is left: --exclude-speakers names every speaker.")
     return train, valid
 
 
@@ -104,11 +118,7 @@ def main() -> int:
         f"{len(train):,} training utterances ({hours[0]:.1f} h), {len(valid):,} validation utterances ({hours[1]:.1f} h); "
         f"{run.total_steps:,} steps, {run.progress['step']:,} done"
     )
-    try:
-        finished = run.run(args.max_minutes)
-    except KeyboardInterrupt:
-        finished = False
-    if finished:
+    if run.run(args.max_minutes):
         final_test(run, args.out / "best")
     else:
         print(f"Stopped after step {run.progress['step']:,} of {run.total_steps:,}; the same command goes on from here.")

@@ -64,6 +64,8 @@ def evaluate_corpus(args: argparse.Namespace) -> int:
     evaluation = evaluate(model.encoder, tqdm(batches, unit="batch", file=sys.stderr), model.alphabet)
     for skipped in evaluation.skipped:
         print(f"Skipped {skipped.id}: {skipped.reason}", file=sys.stderr)
+    if not evaluation.decoded:
+        raise DataError("No utterance could be evaluated.")
     if args.format == "json":
         print(json.dumps({"checkpoint": args.checkpoint, **evaluation.summary()}))
     else:

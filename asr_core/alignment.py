@@ -131,6 +131,12 @@ def forced_path(emission: Emission, tokens: Sequence[int]) -> tuple[int, ...]:
     return tuple(path[0].tolist())
 
 
+def _letter_rate(word: Span) -> float:
+    """Letters a second; 0 for one or two letters, which may well spike in neighbouring frames."""
+    seconds = word.end_s - word.start_s
+    return len(word.label) / seconds if len(word.label) > 2 and seconds > 0 else 0.0
+
+
 def implausible(words: Sequence[Span], sound: Sound) -> dict[int, str]:
     """Index of a word -> why its times are hard to believe."""
     reasons = {}
@@ -138,8 +144,7 @@ def implausible(words: Sequence[Span], sound: Sound) -> dict[int, str]:
         seconds = word.end_s - word.start_s
         if seconds > LONG_WORD_S:
             reasons[index] = f"“{word.label}” lasts {seconds:.1f} s; a spoken word hardly lasts {LONG_WORD_S:.0f} s."
-        elif seconds > 0 and len(word.label) / seconds > FAST_LETTERS:
-            rate = len(word.label) / seconds
+        elif (rate := _letter_rate(word)) > FAST_LETTERS:
             reasons[index] = f"“{word.label}” is {rate:.0f} letters a second; nobody speaks over {FAST_LETTERS:.0f}."
         elif sound.loudest(word.start_s, word.end_s) < SILENCE:
             reasons[index] = f"“{word.label}” lies where the recording is silent."

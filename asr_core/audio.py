@@ -42,12 +42,16 @@ def load(source: AudioSource, sample_rate: int = 16_000) -> np.ndarray:
         rate, samples = _decode(io.BytesIO(source), name, "")
     else:
         path = Path(source)
-        name = path.name
-        if path.is_dir():
-            raise AudioError(f"{name} is a folder, not an audio file. Name the files in it, for example {name}/*.wav.")
-        if not path.exists():
-            raise AudioError(f"There is no file {source}. Check the path.")
-        if path.stat().st_size == 0:
+        name = path.name or str(path)
+        try:
+            if path.is_dir():
+                raise AudioError(f"{name} is a folder, not an audio file. Name the files in it, for example {name}/*.wav.")
+            size = path.stat().st_size
+        except FileNotFoundError as error:
+            raise AudioError(f"There is no file {source}. Check the path.") from error
+        except OSError as error:
+            raise AudioError(f"{name} cannot be opened: {error.strerror}.") from error
+        if size == 0:
             raise AudioError(f"{name} is empty (0 bytes). Record or copy it again.")
         rate, samples = _decode(path, name, path.suffix.lower())
     if not MIN_RATE <= rate <= MAX_RATE:
@@ -61,7 +65,7 @@ def duration_s(path: Path) -> float:
     """Seconds of an audio file, from its header alone. Raises AudioError."""
     try:
         info = sf.info(str(path))
-    except (sf.LibsndfileError, RuntimeError) as error:
+    except (sf.LibsndfileError, RuntimeError, TypeError) as error:
         raise AudioError(f"{path.name} is not audio that can be read ({_reason(error)}).") from error
     return info.frames / info.samplerate
 
@@ -83,11 +87,11 @@ def _decode(file: Path | io.BytesIO, name: str, suffix: str) -> tuple[int, np.nd
                         "Copy or upload it again."
                     )
             return sound.samplerate, sound.read(dtype="float32", always_2d=True)
-    except (sf.LibsndfileError, RuntimeError) as error:
+    except (sf.LibsndfileError, RuntimeError, TypeError) as error:  # TypeError: a file ending in .raw has no header
         if isinstance(file, Path) and suffix == ".wav" and b"RIFF" not in file.read_bytes()[:4]:
             raise AudioError(f"{name} is not a WAV file, whatever its name says. Upload audio: {_formats()}.") from error
         raise AudioError(
-            f"{name} is not audio that can be read ({_reason(error)}). It may be damaged or cut off. Use {_formats()}."
+            f"{name} is not audio that can be read ({_reason(error)}): it may be damaged or cut off. Use {_formats()}."
         ) from error
 
 
@@ -100,8 +104,11 @@ def _decode_ffmpeg(file: Path | io.BytesIO, name: str) -> tuple[int, np.ndarray]
     command += ["-vn", "-ac", "1", "-ar", str(rate), "-f", "f32le", "-"]
     done = subprocess.run(command, capture_output=True, timeout=600)
     if done.returncode != 0 or not done.stdout:
-        raise AudioError(f"{name} is not audio that ffmpeg can read. It may be damaged or cut off. Use {_formats()}.")
-    return rate, np.frombuffer(done.stdout, np.float32)[:, None]
+        raise AudioError(f"{name} is not audio that ffmpeg can read: it may be damaged or cut off. Use {_formats()}.")
+    samples = np.frombuffer(done.stdout, np.float32)
+    if len(samples) > MAX_DURATION_S * rate:
+        raise AudioError(f"{name} is over {MAX_DURATION_S / 60:.0f} minutes long, the most that is read. Cut it first.")
+    return rate, samples[:, None]
 
 
 def _as_float(samples: np.ndarray) -> np.ndarray:
@@ -111,7 +118,7 @@ def _as_float(samples: np.ndarray) -> np.ndarray:
     elif np.issubdtype(samples.dtype, np.signedinteger):
         samples = samples.astype(np.float32) / -float(np.iinfo(samples.dtype).min)
     elif not np.issubdtype(samples.dtype, np.floating):
-        raise AudioError(f"Samples are integers or floats; these are {samples.dtype}.")
+        raise AudioError(f"Samples are signed or 8-bit integers, or floats; these are {samples.dtype}.")
     samples = samples.astype(np.float32, copy=False)
     return samples[:, None] if samples.ndim == 1 else samples
 

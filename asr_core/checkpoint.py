@@ -73,8 +73,9 @@ def load(source: str | Path) -> Checkpoint:
     try:
         alphabet = Alphabet(tuple(config["alphabet"]["labels"]), config["alphabet"]["blank"])
         features = _feature_config(config["features"])
-        encoder = build_encoder(config["encoder"])
-    except (KeyError, TypeError, ValueError) as error:
+        with torch.device("meta"):  # shapes only: nothing is allocated for what the weights file does not hold
+            encoder = build_encoder(config["encoder"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder.name}/{CONFIG} does not describe a CTC Lens model: {_sentence(error)}") from error
     if encoder.config.vocabulary != len(alphabet) or encoder.config.n_mels != features.n_mels:
         raise CheckpointError(
@@ -89,11 +90,11 @@ def _fetch(source: str) -> Path:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", source) or source.startswith("."):
         raise CheckpointError(f"There is no checkpoint folder {source}. Name a folder with {CONFIG} and {WEIGHTS} in it.")
     from huggingface_hub import snapshot_download  # here, because only a Hub id needs the network
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(source, allow_patterns=[WEIGHTS, CONFIG, "README.md"]))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise CheckpointError(
             f"{source} is neither a folder here nor a model that could be fetched from the Hub. "
             "Check the spelling and the network, or name a folder."
@@ -105,7 +106,7 @@ def _read_config(folder: Path) -> dict:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except OSError as error:
         raise CheckpointError(f"{folder} holds no {CONFIG}, so it is not a checkpoint.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{folder.name}/{CONFIG} is not JSON: it is damaged or is something else.") from error
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         found = config.get("format") if isinstance(config, dict) else None
@@ -143,7 +144,7 @@ def _load_weights(encoder: Encoder, folder: Path) -> None:
         raise CheckpointError(
             f"{folder.name}/{WEIGHTS}: {broken[0]!r} holds NaN or infinite values. Train or copy it again."
         )
-    encoder.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    encoder.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
 
 
 def _sentence(error: Exception) -> str:

@@ -33,7 +33,8 @@ def differences(first: Transcription, second: Transcription) -> tuple[Difference
         if texts[0][0] == texts[1][0]:
             return ()
         kind = "delete" if texts[0][0] else "insert"
-        return (_difference(kind, (0, len(first.tokens)), (0, len(second.tokens)), first.tokens, second.tokens),)
+        sides = [(owners[0], owners[-1] + 1) if owners else (0, 0) for _, owners in texts]
+        return (_difference(kind, *sides, first.tokens, second.tokens),)
     chunks = jiwer.process_characters(texts[0][0], texts[1][0]).alignments[0]
     found = []
     for chunk in chunks:
@@ -50,9 +51,21 @@ def differences(first: Transcription, second: Transcription) -> tuple[Difference
 
 
 def _letters(tokens: Sequence[Span]) -> tuple[str, list[int]]:
-    """The tokens' characters, and the index of the token that each belongs to. A space stands for itself."""
-    text = "".join(token.label for token in tokens)
-    return text, [index for index, token in enumerate(tokens) for _ in token.label]
+    """The reading's text, and the index of the token that each character belongs to.
+
+    A space at an edge, or after another, is no part of the text.
+    """
+    text, owners, space = "", [], None
+    for index, token in enumerate(tokens):
+        if token.label == " ":
+            space = index if space is None else space
+            continue
+        if space is not None and text:
+            text, owners = text + " ", [*owners, space]
+        space = None
+        text += token.label
+        owners += [index] * len(token.label)
+    return text, owners
 
 
 def _token_range(owners: list[int], start: int, stop: int) -> tuple[int, int]:

@@ -59,11 +59,16 @@ def ctc_loss(log_probs: Tensor, targets: Tensor, input_lengths: Tensor, target_l
 
 def check(log_probs: Tensor, targets: Tensor, input_lengths: Tensor, target_lengths: Tensor, blank: int) -> None:
     """Raise CtcError unless ctc_loss means something for these inputs. Shapes as in ctc_loss."""
-    batch, frames, vocabulary = log_probs.shape
-    if log_probs.dtype not in (torch.float32, torch.float64):
+    if log_probs.ndim != 3 or targets.ndim != 2:
         raise CtcError(
-            f"log_probs is {log_probs.dtype}; CTC sums thousands of paths and needs float32: call .float() first."
+            f"log_probs has shape {tuple(log_probs.shape)} and targets {tuple(targets.shape)}; expected (B, T, V) and "
+            "(B, L), padded, a row an utterance."
         )
+    batch, frames, vocabulary = log_probs.shape
+    if batch == 0:
+        raise CtcError("The batch holds no utterance, so it has no loss. Leave empty batches out.")
+    if log_probs.dtype not in (torch.float32, torch.float64):
+        raise CtcError(f"log_probs is {log_probs.dtype}; the sums of CTC need float32: call .float() first.")
     if not (len(targets) == len(input_lengths) == len(target_lengths) == batch):
         raise CtcError(
             f"log_probs has {batch} utterances, but there are {len(targets)} targets, {len(input_lengths)} input lengths "

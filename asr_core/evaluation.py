@@ -3,6 +3,7 @@ command line."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -42,11 +43,11 @@ class Evaluation:
 
     @property
     def wer(self) -> float:
-        return self.words.rate
+        return self.words.rate if self.decoded else math.nan  # nothing measured is no perfect score
 
     @property
     def cer(self) -> float:
-        return self.characters.rate
+        return self.characters.rate if self.decoded else math.nan
 
     def summary(self) -> dict:
         """The figures as JSON has them."""

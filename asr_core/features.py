@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torchaudio
 from torch import Tensor, nn
 
+from asr_core.settings import require_number, require_whole
+
 
 @dataclass(frozen=True)
 class FeatureConfig:
@@ -25,6 +27,11 @@ class FeatureConfig:
     floor: float = 1e-6  # added to the mel power before the logarithm: about 100 dB below full scale
     mean: float = -6.2
     std: float = 4.2
+
+    def __post_init__(self) -> None:
+        require_whole(self, "sample_rate", "n_fft", "win_length", "hop_length", "n_mels")
+        require_number(self, "floor", "std", least=1e-12, most=1e6)
+        require_number(self, "mean", least=-1e6, most=1e6)
 
     @property
     def frame_s(self) -> float:

@@ -9,30 +9,48 @@ from num2words import num2words
 
 from asr_core.text import Alphabet, normalise
 
-SYMBOLS = {"&": " and ", "%": " percent ", "@": " at ", "+": " plus ", "=": " equals ", "€": " euros ", "£": " pounds "}
+SYMBOLS = {"&": " and ", "%": " percent ", "@": " at ", "+": " plus ", "=": " equals "}
+CURRENCIES = {"$": ("dollar", "dollars"), "€": ("euro", "euros"), "£": ("pound", "pounds")}
 LETTERS = {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "th", "þ": "th", "ı": "i"}
-NUMBER = re.compile(r"(\$?)(\d[\d,]*)(\.\d+)?(st|nd|rd|th)?\b")
+NUMBER = re.compile(r"([$€£]?)(\d+(?:,\d{3})*)(\.\d+)?(st\b|nd\b|rd\b|th\b)?([$€£]?)")
+CLOCK = re.compile(r"\b(\d{1,2}):(\d\d)\b")
+MOST_DIGITS = 30  # beyond them numbers have no names
 
 
 def suggest(text: str, alphabet: Alphabet) -> str:
     """`text` in the alphabet's own characters, as near as can be; what has no spelling is left out. May be empty."""
-    text = NUMBER.sub(_say, normalise(text))
-    for symbol, name in (SYMBOLS | LETTERS).items():
+    text = CLOCK.sub(r"\1 \2", normalise(text))
+    text = NUMBER.sub(lambda match: f" {_say(match)} ", text)
+    for symbol, name in SYMBOLS.items():
         text = text.replace(symbol, name)
-    text = re.sub(r"[-‐-―/_]", " ", text)  # hyphens and dashes part words
-    decomposed = unicodedata.normalize("NFKD", text)  # é -> e and an accent of its own, which is then unknown
-    return normalise("".join(character for character in decomposed if not alphabet.unknown(character)))
+    return normalise("".join(_spell(character, alphabet) for character in text))
+
+
+def _spell(character: str, alphabet: Alphabet) -> str:
+    """A character as the alphabet has it: itself, without its accents, or a space that parts what it stood between."""
+    if not alphabet.unknown(character):
+        return character
+    plain = unicodedata.normalize("NFKD", LETTERS.get(character, character))  # é -> e and an accent of its own
+    known = "".join(part for part in plain if not alphabet.unknown(part))
+    if known or unicodedata.combining(character):
+        return known
+    return " "
 
 
 def _say(match: re.Match) -> str:
-    dollars, whole, fraction, ordinal = match.groups()
-    if len(whole) > 30:  # beyond the names of numbers
+    before, whole, fraction, ordinal, after = match.groups()
+    if len(whole) > MOST_DIGITS:
         return match[0]
     number = int(whole.replace(",", ""))
+    currency = before or after
     if ordinal and not fraction:
         words = num2words(number, to="ordinal")
-    elif not fraction and "," not in whole and 1100 <= number < 2100:
+    elif digits := (fraction or "")[1:].rstrip("0"):
+        words = " ".join([num2words(number), "point", *(num2words(int(digit)) for digit in digits)])
+    elif not currency and "," not in whole and 1100 <= number < 2100:
         words = num2words(number, to="year")
     else:
-        words = num2words(float(f"{number}{fraction}") if fraction else number)
-    return words.replace("-", " ").replace(",", "") + (" dollars" if dollars else "")
+        words = num2words(number)
+    if currency:
+        words += " " + CURRENCIES[currency][number != 1 or fraction is not None]
+    return words.replace("-", " ").replace(",", "")

@@ -64,8 +64,11 @@ class Alphabet:
         return [self._ids[character] for character in text]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of token ids that have already been collapsed. Raises TextError if the blank is among them."""
+        """The text of token ids that have already been collapsed. Raises TextError if the blank is among them,
+        or a token that the alphabet does not have."""
         ids = [int(index) for index in ids]
+        if outside := [index for index in ids if not 0 <= index < len(self.labels)]:
+            raise TextError(f"Token {outside[0]} is outside the alphabet, whose tokens are 0 to {len(self.labels) - 1}.")
         if self.blank in ids:
             raise TextError(f"Token {self.blank} is the blank and has no text: collapse the path before decoding it.")
         return "".join(self.labels[index] for index in ids)

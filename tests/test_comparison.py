@@ -184,4 +184,4 @@ def test_differences_of_readings_of_the_same_frames_are_in_order_of_time(path, c
 def test_a_token_of_several_characters_is_one_token():
     alphabet = Alphabet(("ch", "a", "c", "t", "_"), blank=4)
     (difference,) = differences(along([0, 1, 3], alphabet), along([2, 1, 3], alphabet))  # "chat", "cat"
-    assert (difference.first, difference.second) == ((0, 1), (0, 1))
+    assert (difference.kind, difference.first, difference.second) == ("delete", (0, 1), (1, 1))  # of the h

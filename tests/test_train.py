@@ -39,7 +39,7 @@ def command(folder: Path, out: str, *options: str) -> list[str]:
 
 
 def run(*arguments, **options) -> subprocess.CompletedProcess:
-    return subprocess.run(command(*arguments, **options), cwd=ROOT, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command(*arguments, **options), cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
 def weights(folder: Path, out: str) -> bytes:
@@ -89,7 +89,7 @@ def test_ctrl_c_saves_the_state_and_says_how_to_go_on(folder):
         if line.startswith("epoch 1:"):  # in the middle of training, whatever it is doing
             process.send_signal(signal.SIGINT)
             break
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert "Stopped after step" in out and "Traceback" not in err
     assert (folder / "interrupted" / "state.safetensors").exists()

@@ -75,7 +75,7 @@ def test_a_run_stopped_after_every_batch_ends_with_the_weights_of_one_that_was_n
     stops = 0
     while not run_of(config, corpus, tmp_path / "pieces").run(max_minutes=0.0):
         stops += 1
-    assert stops == 8
+    assert stops >= 8, "at least one after each batch"
     assert weights(tmp_path / "pieces") == weights(tmp_path / "whole")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -145,6 +146,11 @@ def collate(items: Sequence[Example | Skipped]) -> Batch | tuple[Skipped, ...]:
     )
 
 
+def _ignore_interrupts(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; the loop alone decides when to stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def loader(dataset: SpeechDataset, batches: list[list[int]], workers: int) -> DataLoader:
     """Batch after batch, decoded ahead by `workers` processes of one thread each (0: in this one)."""
     return DataLoader(
@@ -153,4 +159,6 @@ def loader(dataset: SpeechDataset, batches: list[list[int]], workers: int) -> Da
         collate_fn=collate,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
+        worker_init_fn=_ignore_interrupts,
+        generator=torch.Generator(),  # else each loader draws from torch's own, and a resumed run would differ
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,40 +38,59 @@ def read_utterances(source: str | Path, split: str | None = None) -> list[Uttera
 
 def read_manifest(path: Path, split: str | None = None) -> list[Utterance]:
     """Tab-separated, with a header and no quoting; `path` is relative to the manifest's folder."""
-    utterances = []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path.name} is not a manifest: it is not UTF-8 text.") from error
-    rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-    if missing := [column for column in MANIFEST_COLUMNS if column not in (rows.fieldnames or [])]:
+    lines = _lines(path, "manifest")
+    columns = lines[0].split("\t")
+    if missing := [column for column in MANIFEST_COLUMNS if column not in columns]:
         raise DataError(f"{path.name} is not a manifest: its header lacks the columns {', '.join(missing)}.")
-    for number, row in enumerate(rows, start=2):
-        if split is not None and row["split"] != split:
+    utterances = []
+    for number, line in enumerate(lines[1:], start=2):
+        if not line:
             continue
-        try:
-            duration_s = float(row["duration_s"])
-        except (TypeError, ValueError):
-            raise DataError(f"{path.name}, line {number}: duration_s is {row['duration_s']!r}, not seconds.") from None
-        utterances.append(
-            Utterance(
-                id=Path(row["path"]).with_suffix("").as_posix(),
-                path=path.parent / row["path"],
-                text=normalise(row["text"] or ""),
-                duration_s=duration_s,
-                speaker=row["speaker"],
-            )
-        )
+        fields = line.split("\t")
+        if len(fields) != len(columns):
+            raise DataError(f"{path.name}, line {number}: {len(fields)} fields, but the header has {len(columns)}.")
+        row = dict(zip(columns, fields, strict=True))
+        if split is None or row["split"] == split:
+            utterances.append(_utterance(row, path, number))
     if not utterances:
         raise DataError(f"{path.name} has no rows" + (f" of split {split!r}." if split else "."))
     return utterances
+
+
+def _utterance(row: dict[str, str], path: Path, number: int) -> Utterance:
+    try:
+        duration_s = float(row["duration_s"])
+    except ValueError:
+        duration_s = math.nan
+    if not 0 <= duration_s < math.inf:
+        raise DataError(f"{path.name}, line {number}: duration_s is {row['duration_s']!r}, not seconds.")
+    if not Path(row["path"]).name:
+        raise DataError(f"{path.name}, line {number}: the path {row['path']!r} names no file.")
+    return Utterance(
+        id=Path(row["path"]).with_suffix("").as_posix(),
+        path=path.parent / row["path"],
+        text=normalise(row["text"]),
+        duration_s=duration_s,
+        speaker=row["speaker"],
+    )
+
+
+def _lines(path: Path, what: str) -> list[str]:
+    """The lines of a UTF-8 file. splitlines() would also break at U+2028 and its like, inside a sentence."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path.name} is not a {what}: it is not UTF-8 text.") from error
+    except OSError as error:
+        raise DataError(f"There is no {what} {path}: {error.strerror}.") from error
+    return [line.removesuffix("\r") for line in text.split("\n")]
 
 
 def read_librispeech(folder: Path) -> list[Utterance]:
     """Every utterance of the `*.trans.txt` files below `folder`: SPEAKER/CHAPTER/SPEAKER-CHAPTER-NUMBER.flac."""
     utterances = []
     for transcripts in sorted(folder.rglob("*.trans.txt")):
-        for line in transcripts.read_text(encoding="utf-8").splitlines():
+        for line in filter(None, _lines(transcripts, "transcript")):
             utterance_id, _, text = line.partition(" ")
             path = transcripts.parent / f"{utterance_id}.flac"
             try:
@@ -96,7 +115,4 @@ def split_speakers(utterances: Iterable[Utterance], speakers: frozenset[str]) ->
 
 def read_speakers(path: str | Path) -> frozenset[str]:
     """One speaker id a line."""
-    try:
-        return frozenset(Path(path).read_text(encoding="utf-8").split())
-    except OSError as error:
-        raise DataError(f"There is no list of speakers {path}: it holds one speaker id a line.") from error
+    return frozenset(filter(None, map(str.strip, _lines(Path(path), "list of speakers (one speaker id a line)"))))

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from asr_core.models.encoder import Encoded, Encoder
 from asr_core.models.masking import frame_mask, strided_length
+from asr_core.settings import require_number, require_whole
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,15 @@ class AttentionUNetConfig:
     phones: int = 40  # outputs of the phone head, blank included
     phone_block: int = 4  # inner blocks before the phone head
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_whole(
+            self, "n_mels", "vocabulary", "channels", "width", "hidden", "heads", "inner_blocks", "context", "phones"
+        )
+        require_whole(self, "phone_block", most=self.inner_blocks)
+        require_number(self, "dropout", least=0, most=1)
+        if self.width % (2 * self.heads):
+            raise ValueError(f"width is {self.width}; it must be a multiple of twice the number of heads, {self.heads}.")
 
 
 class FeedForward(nn.Module):
@@ -119,7 +129,8 @@ class AttentionUNet(Encoder):
         return strided_length(strided_length(lengths))
 
     def forward(self, features: Tensor, lengths: Tensor) -> Encoded:
-        x = features * frame_mask(lengths, features.shape[-1])[:, None, None]  # (B, 1, M, T)
+        padding = ~frame_mask(lengths, features.shape[-1])[:, None, None]
+        x = features.masked_fill(padding, 0.0)  # (B, 1, M, T)
         for convolution in self.convolutions:
             lengths = strided_length(lengths)
             x = F.gelu(convolution(x))  # (B, C, M/2, T/2), then (B, C, M/4, T/4)

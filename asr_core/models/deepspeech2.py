@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from asr_core.models.encoder import Encoded, Encoder
 from asr_core.models.masking import frame_mask, strided_length
+from asr_core.settings import require_number, require_whole
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,11 @@ class DeepSpeech2Config:
     lstm_layers: int = 5
     lstm_size: int = 512  # of each direction
     dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        require_whole(self, "n_mels", "vocabulary", "channels", "lstm_size", "lstm_layers")
+        require_whole(self, "cnn_blocks", least=0)
+        require_number(self, "dropout", least=0, most=1)
 
 
 class ResidualBlock(nn.Module):
@@ -95,7 +101,7 @@ class DeepSpeech2(Encoder):
         return strided_length(lengths)
 
     def forward(self, features: Tensor, lengths: Tensor) -> Encoded:
-        features = features * frame_mask(lengths, features.shape[-1])[:, None, None]  # (B, 1, M, T)
+        features = features.masked_fill(~frame_mask(lengths, features.shape[-1])[:, None, None], 0.0)  # (B, 1, M, T)
         lengths = self.output_lengths(lengths)
         x = self.stem(features)  # (B, C, M/2, T')
         mask = frame_mask(lengths, x.shape[-1])[:, None, None]  # (B, 1, 1, T')

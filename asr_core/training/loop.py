@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
+import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -14,13 +16,13 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from asr_core import checkpoint, ctc
-from asr_core.checkpoint import Checkpoint
+from asr_core.checkpoint import Checkpoint, CheckpointError
 from asr_core.data.batches import Batch, Skipped, SpeechDataset, bucket, loader
 from asr_core.data.phones import PHONE_BLANK
 from asr_core.data.utterances import Utterance
 from asr_core.evaluation import Evaluation, evaluate
 from asr_core.features import LogMel
-from asr_core.models import Encoded, build_encoder
+from asr_core.models import Encoded, build_encoder, describe_encoder
 from asr_core.text import Alphabet
 from asr_core.training.config import TrainingConfig
 from asr_core.training.state import StateError, load_state, save_state
@@ -54,15 +56,19 @@ class TrainingRun:
         self.log_mel = LogMel(config.features)
         self.encoder = build_encoder(config.encoder).to(self.device)
         if init_from:
-            self.encoder.load_state_dict(checkpoint.load(init_from).encoder.state_dict())
+            start = checkpoint.load(init_from)
+            if describe_encoder(start.encoder) != describe_encoder(self.encoder):
+                raise CheckpointError(f"{init_from} holds another encoder than this preset trains. Choose its preset.")
+            self.encoder.load_state_dict(start.encoder.state_dict())
         self.averaged = copy.deepcopy(self.encoder).requires_grad_(False)
         self.optimiser = torch.optim.AdamW(
             self.encoder.parameters(), lr=config.max_lr, weight_decay=config.weight_decay, fused=True
         )
         self.batches_of_epoch = [self.batches(epoch) for epoch in range(config.epochs)]
         self.total_steps = sum(map(len, self.batches_of_epoch))
+        warmup = min(0.9, max(config.warmup, 2 / self.total_steps))  # OneCycleLR divides by the steps of the warm-up
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimiser, config.max_lr, self.total_steps, pct_start=config.warmup, anneal_strategy="linear"
+            self.optimiser, config.max_lr, self.total_steps, pct_start=warmup, anneal_strategy="linear"
         )
         self.progress = {"epoch": 0, "batch": 0, "step": 0, "best_wer": None, "skipped": {}, "trained_s": 0.0, "history": []}
         if (out / STATE).exists():
@@ -100,25 +106,38 @@ class TrainingRun:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16)
 
     def run(self, max_minutes: float = math.inf) -> bool:
-        """Train to the end, or for `max_minutes`, or until interrupted; the state is saved either way.
+        """Train to the end, or for `max_minutes`, or until Ctrl-C; the state is saved either way.
 
         Returns True when every epoch is done.
         """
-        writer = SummaryWriter(self.out / "tensorboard", purge_step=self.progress["step"])
-        deadline = time.monotonic() + 60 * max_minutes
-        finished = False
-        try:
+        self.deadline = time.monotonic() + 60 * max_minutes
+        with SummaryWriter(self.out / "tensorboard", purge_step=self.progress["step"]) as writer, self.interruptible():
             while self.progress["epoch"] < self.config.epochs:
-                if not self.run_epoch(writer, deadline):
+                if not self.run_epoch(writer) or (self.stopping and self.progress["epoch"] < self.config.epochs):
+                    self.save()
                     return False
-            finished = True
-        finally:  # Ctrl-C, too
-            if not finished:
-                self.save()
-            writer.close()
         return True
 
-    def run_epoch(self, writer: SummaryWriter, deadline: float) -> bool:
+    @property
+    def stopping(self) -> bool:
+        return time.monotonic() > self.deadline
+
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Ctrl-C moves the deadline to now, so that a batch is never half done; a second Ctrl-C stops at once."""
+
+        def stop(*_: object) -> None:
+            tqdm.write("Stopping after this batch ...")
+            self.deadline = -math.inf
+            signal.signal(signal.SIGINT, before)
+
+        before = signal.signal(signal.SIGINT, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def run_epoch(self, writer: SummaryWriter) -> bool:
         """The rest of the current epoch, and its validation. Returns False when the deadline came first."""
         epoch, config = self.progress["epoch"], self.config
         dataset = SpeechDataset(
@@ -151,7 +170,7 @@ class TrainingRun:
             if time.monotonic() - saved > SAVE_EVERY_S:
                 self.save()
                 saved = time.monotonic()
-            if time.monotonic() > deadline:
+            if self.stopping:
                 return False
         self.validate(writer)
         return True

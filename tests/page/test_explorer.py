@@ -73,10 +73,8 @@ def test_speed_and_padding_are_heard(shown, expected):
     word = next(token for token in expected.tokens if token.end_s - token.start_s < 0.1 and token.start_s > 0.3)
     shown.get_by_role("button", name="Play at least 0.3 s").click()
     shown.get_by_label("Speed", exact=True).select_option("0.5")
-    rate = (
-        "AudioBufferSourceNode.prototype.start = function (w, o, d) { window.plays.push([o, d, this.playbackRate.value]); }"
-    )
-    shown.evaluate(rate)
+    listen = "function (w, o, d) { plays.push([o, d, this.playbackRate.value]) }"
+    shown.evaluate(f"() => {{ AudioBufferSourceNode.prototype.start = {listen} }}")
     shown.locator(".ctc-lens .letter").nth(expected.tokens.index(word)).click()
     offset, duration, speed = shown.evaluate("window.plays.at(-1)")
     assert duration == pytest.approx(0.3, abs=1e-6) and speed == 0.5

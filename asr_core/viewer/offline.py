@@ -16,8 +16,21 @@ from asr_core.viewer.payload import Lane, payload
 STATIC = Path(__file__).parent / "static"
 
 # In the order of their imports: a file opened from disk cannot import others, so the modules become one.
-MODULES = ("payload", "rules", "elements", "rows", "tiles", "draw", "player", "details", "help", "minimap", "text_layer")
-MODULES += ("alignment_view",)
+MODULES = (
+    "payload",
+    "rules",
+    "elements",
+    "rows",
+    "tiles",
+    "draw",
+    "player",
+    "details",
+    "help",
+    "minimap",
+    "text_layer",
+    "toolbar",
+)
+MODULES += ("gestures", "alignment_view")
 
 PAGE = """<!doctype html>
 <html lang="en">

@@ -1,17 +1,19 @@
 // The alignment view: one time axis from sound to words, for one reading or two. mount(element).show(payload) draws;
 // everything else follows from pointer, keyboard and scrolling. Text is set with textContent only.
 
-import { decode, setConvention } from "./payload.mjs";
+import { decode } from "./payload.mjs";
 import { explainFrame } from "./details.mjs";
 import { paint, paintText } from "./draw.mjs";
-import { button, choice, node } from "./elements.mjs";
+import { button, node } from "./elements.mjs";
+import { listen } from "./gestures.mjs";
 import { helpDialog } from "./help.mjs";
 import { Minimap } from "./minimap.mjs";
 import { Peaks, Player } from "./player.mjs";
 import { layOut } from "./rows.mjs";
-import { activeTokens, neighbour, playRange, spanAt } from "./rules.mjs";
+import { activeTokens, playRange } from "./rules.mjs";
 import { TextLayer } from "./text_layer.mjs";
 import { Tiles } from "./tiles.mjs";
+import { toolbarFor } from "./toolbar.mjs";
 
 const MAX_PIXELS_PER_FRAME = 64;
 const COMFORTABLE_PIXELS_PER_FRAME = 15; // a letter fits its cell
@@ -67,48 +69,7 @@ class AlignmentView {
     this.root.replaceChildren(this.empty, this.body);
 
     this.scroller.addEventListener("scroll", () => this.invalidate());
-    this.scroller.addEventListener("wheel", (event) => this.onWheel(event), { passive: false });
-    this.scroller.addEventListener("pointermove", (event) => event.isPrimary && this.onPointer(event));
-    this.scroller.addEventListener("pointerdown", (event) => event.isPrimary && this.onPointer(event));
-    this.scroller.addEventListener("touchmove", (event) => this.onPinch(event), { passive: false });
-    this.scroller.addEventListener("touchend", () => (this.pinch = null));
-    this.scroller.addEventListener("keydown", (event) => this.onKey(event));
-  }
-
-  buildToolbar() {
-    const { result } = this;
-    const speed = choice("Speed", [[1, "1×"], [0.75, "0.75×"], [0.5, "0.5×"]], this.player.rate, (rate) => (this.player.rate = Number(rate)));
-    const names = Object.keys(result.conventions);
-    const spans = choice("Where letters and words begin and end", names.map((name) => [name, `spans: ${name}`]), result.convention, (name) => {
-      setConvention(result, name);
-      this.trigger("convention", { convention: name });
-      this.buildTexts();
-      this.relay();
-      this.explain();
-    });
-    const pad = button("Pad", "Play at least 0.3 s around short spans", () => {
-      this.padded = !this.padded;
-      pad.setAttribute("aria-pressed", this.padded);
-    });
-    pad.setAttribute("aria-pressed", this.padded);
-    this.toolbar.replaceChildren(
-      this.playButton, speed, pad,
-      button("−", "Zoom out", () => this.zoom(1 / 1.5)),
-      button("+", "Zoom in", () => this.zoom(1.5)),
-      button("Fit", "Show the whole recording", () => this.zoomTo(0)),
-      spans,
-      button("PNG", "Save a picture of what is in sight", () => this.savePicture()),
-      button("?", "Help", () => this.help.showModal()),
-    );
-    if (result.differences.length) {
-      const count = node("span", "", `${result.differences.length} differences`);
-      const group = node("span", "differences");
-      group.append(
-        button("◀", "Previous difference", () => this.goToDifference(-1)), count,
-        button("▶", "Next difference", () => this.goToDifference(1)),
-      );
-      this.toolbar.append(group);
-    }
+    listen(this);
   }
 
   /** Draw a payload, or nothing for null. */
@@ -130,7 +91,7 @@ class AlignmentView {
       play: (span, lane) => this.playSpan(span, lane), zoomTo: (span) => this.zoomToSpan(span),
     });
     this.track.style.height = `${this.rows.height}px`;
-    this.buildToolbar();
+    this.toolbar.replaceChildren(...toolbarFor(this));
     this.buildTexts();
     if (!sameSound) {
       this.peaks = null;
@@ -356,64 +317,9 @@ class AlignmentView {
     this.centre(this.atS);
   }
 
-  step(span) {
-    if (!span) return;
-    this.select((span.first + 0.5) * this.frameS, this.active);
+  /** Explain a frame of the active lane, and bring it into sight. */
+  step(frame) {
+    this.select((frame + 0.5) * this.frameS, this.active);
     this.reveal(this.atS);
-  }
-
-  // Pointer, touch and keyboard
-
-  onPointer(event) {
-    const box = this.scroller.getBoundingClientRect();
-    const timeS = (event.clientX - box.left - this.scroller.clientLeft + this.scroller.scrollLeft) / this.perSecond;
-    const y = event.clientY - box.top;
-    const second = this.rows.lanes[1]?.title;
-    this.select(timeS, second && y >= second.y ? 1 : 0);
-  }
-
-  onWheel(event) {
-    event.preventDefault();
-    if (event.ctrlKey) {
-      this.zoom(Math.exp(-event.deltaY / 200), event.clientX - this.scroller.getBoundingClientRect().left);
-    } else {
-      this.scroller.scrollLeft += Math.abs(event.deltaX) > Math.abs(event.deltaY) ? event.deltaX : event.deltaY;
-    }
-  }
-
-  onPinch(event) {
-    if (event.touches.length !== 2) return;
-    event.preventDefault();
-    const [a, b] = event.touches;
-    const apart = Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY);
-    const middle = (a.clientX + b.clientX) / 2 - this.scroller.getBoundingClientRect().left;
-    if (this.pinch) this.zoom(apart / this.pinch, middle);
-    this.pinch = apart;
-  }
-
-  onKey(event) {
-    if (event.target !== this.scroller || event.ctrlKey || event.metaKey || event.altKey) return;
-    const lane = this.result.lanes[this.active];
-    const frame = this.frame;
-    const actions = {
-      ArrowLeft: () => this.step(event.shiftKey ? neighbour(lane.tokens, frame, -1) : { first: Math.max(0, frame - 1) }),
-      ArrowRight: () => this.step(event.shiftKey ? neighbour(lane.tokens, frame, 1) : { first: frame + 1 }),
-      ArrowUp: () => this.select(this.atS, 0),
-      ArrowDown: () => this.select(this.atS, this.result.lanes.length - 1),
-      Enter: () => {
-        const token = spanAt(lane.tokens, frame);
-        if (token) this.playSpan(token, this.active);
-      },
-      " ": () => this.togglePlay(),
-      Escape: () => this.player.stop(),
-      "+": () => this.zoom(1.5),
-      "-": () => this.zoom(1 / 1.5),
-      n: () => this.result.differences.length && this.goToDifference(1),
-      p: () => this.result.differences.length && this.goToDifference(-1),
-      "?": () => this.help.showModal(),
-    };
-    if (!actions[event.key]) return;
-    event.preventDefault();
-    actions[event.key]();
   }
 }

@@ -1,0 +1,43 @@
+// The buttons above the view.
+
+import { button, choice, node } from "./elements.mjs";
+import { setConvention } from "./payload.mjs";
+
+/** The toolbar's elements for what the view shows. */
+export function toolbarFor(view) {
+  const { result, player } = view;
+  const speeds = [[1, "1×"], [0.75, "0.75×"], [0.5, "0.5×"]];
+  const speed = choice("Speed", speeds, player.rate, (rate) => (player.rate = Number(rate)));
+  const conventions = Object.keys(result.conventions).map((name) => [name, `spans: ${name}`]);
+  const spans = choice("Where letters and words begin and end", conventions, result.convention, (name) => {
+    setConvention(result, name);
+    view.trigger("convention", { convention: name });
+    view.buildTexts();
+    view.relay();
+    view.explain();
+  });
+  const pad = button("Pad", "Play at least 0.3 s around short spans", () => {
+    view.padded = !view.padded;
+    pad.setAttribute("aria-pressed", view.padded);
+  });
+  pad.setAttribute("aria-pressed", view.padded);
+  const elements = [
+    view.playButton, speed, pad,
+    button("−", "Zoom out", () => view.zoom(1 / 1.5)),
+    button("+", "Zoom in", () => view.zoom(1.5)),
+    button("Fit", "Show the whole recording", () => view.zoomTo(0)),
+    spans,
+    button("PNG", "Save a picture of what is in sight", () => view.savePicture()),
+    button("?", "Help", () => view.help.showModal()),
+  ];
+  if (result.differences.length) {
+    const group = node("span", "differences");
+    group.append(
+      button("◀", "Previous difference", () => view.goToDifference(-1)),
+      node("span", "", `${result.differences.length} differences`),
+      button("▶", "Next difference", () => view.goToDifference(1)),
+    );
+    elements.push(group);
+  }
+  return elements;
+}

@@ -6,9 +6,11 @@ import re
 import shutil
 import subprocess
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 
 from asr_core import DEFAULT_CHECKPOINT, Transcriber
@@ -75,6 +77,13 @@ def test_payload_is_small_and_holds_no_list_of_numbers(spoken):
                 yield from lists(item)
 
     assert not any(isinstance(item, float | int) for values in lists(sent) for item in values)
+
+
+def test_a_payload_with_warnings_is_json_as_gradio_writes_it(spoken):
+    quiet = replace(spoken, sound=replace(spoken.sound, features=-spoken.sound.features))  # words where it is silent
+    sent = payload(Lane("heard", quiet))
+    assert "silent" in str(sent["lanes"][0]["warnings"])
+    assert orjson.loads(orjson.dumps(sent)) == sent  # which takes no numbers for keys
 
 
 def test_the_offline_page_is_one_script_that_names_nothing_outside(spoken):

@@ -88,7 +88,9 @@ def _lane(lane: Lane, emissions: list[Emission]) -> dict:
         "tokens": _columns(reading.tokens, {name: each.tokens for name, each in placed.items()}),
         "words": _columns(reading.words, {name: each.words for name, each in placed.items()}),
         "costs": _pack(np.array(lane.reference.costs if lane.reference else [], "<f4")),
-        "warnings": {name: each.warnings for name, each in placed.items()},  # index of a word -> sentence
+        "warnings": {  # index of a word -> sentence; as text, since Gradio's JSON has no other keys
+            name: {str(index): sentence for index, sentence in each.warnings.items()} for name, each in placed.items()
+        },
     }
 
 

@@ -1,0 +1,136 @@
+"""How fast the alignment view is, in Chromium, through the real page: python tests/benchmark_viewer.py
+
+Prints, for 30 s and for 10 min of speech (the bundled examples, one after another): the payload's size; the time from the
+finished result in Python to pixels on the screen; the time of a redraw while scrolling; and what 50 further results leave
+behind in the browser's memory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+from playwright.sync_api import Page, sync_playwright
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import app
+from asr_core import DEFAULT_CHECKPOINT, Transcriber, Transcription, audio
+from asr_core.data.utterances import read_manifest
+from asr_core.viewer.component import STATIC
+from asr_core.viewer.payload import Lane, payload
+
+REPEATS = 7
+FLAGS = ["--no-sandbox", "--disable-gpu", "--js-flags=--expose-gc", "--enable-precise-memory-info"]
+
+# Date.now() of the frame after each change of the summary line, which is written with every result.
+WATCH = """
+window.shown = [];
+new MutationObserver(() => {
+  const text = document.querySelector('.ctc-lens .summary')?.textContent;
+  if (!text || text === window.lastSummary) return;
+  window.lastSummary = text;
+  requestAnimationFrame(() => requestAnimationFrame(() => window.shown.push(Date.now())));
+}).observe(document, {childList: true, subtree: true, characterData: true});
+"""
+# A view of our own beside the page's: its redraws, one after another, over the whole recording.
+REDRAW = """async ([folder, sent]) => {
+  const {mount} = await import(folder + 'alignment_view.mjs');
+  const root = document.createElement('div');
+  root.className = 'ctc-lens';
+  document.body.append(root);
+  window.view = mount(root);
+  await view.show(sent);
+  const times = [];
+  for (let i = 0; i < 200; i++) {
+    view.scroller.scrollLeft = (i / 200) * view.track.clientWidth;
+    const start = performance.now();
+    view.draw();
+    times.push(performance.now() - start);
+  }
+  return times;
+}"""
+MEMORY = """async ([one, other]) => {
+  const used = () => { gc(); return performance.memory.usedJSHeapSize / 1e6; };
+  for (let i = 0; i < 5; i++) await view.show(i % 2 ? one : other);
+  const before = used();
+  for (let i = 0; i < 50; i++) {
+    await view.show(i % 2 ? one : other);
+    view.draw();
+  }
+  return used() - before;
+}"""
+
+
+class TimedTranscriber(Transcriber):
+    """Notes when each result was finished."""
+
+    finished: float
+
+    def transcribe(self, source: audio.AudioSource) -> Transcription:
+        result = super().transcribe(source)
+        self.finished = time.time()
+        return result
+
+
+def speech(seconds: float, start: int) -> np.ndarray:
+    """The examples over and over, from the `start`-th on."""
+    clips = [audio.load(utterance.path) for utterance in read_manifest(app.EXAMPLES)]
+    once = np.concatenate(clips[start % len(clips) :] + clips[: start % len(clips)])
+    return np.resize(once, int(seconds * 16_000) + 160 * start)
+
+
+def to_pixels(tab: Page, transcriber: TimedTranscriber, seconds: float, folder: Path) -> list[float]:
+    times = []
+    for repeat in range(REPEATS):
+        path = folder / f"{seconds:.0f}-{repeat}.wav"
+        sf.write(path, speech(seconds, repeat), 16_000)
+        if repeat:
+            tab.get_by_label("Clear").first.click()
+            tab.wait_for_selector(".ctc-lens .empty")
+        tab.get_by_label("Upload file").first.click()
+        count = tab.evaluate("window.shown.length")
+        tab.locator("input[type=file]").first.set_input_files(path)
+        tab.wait_for_function(f"window.shown.length > {count}", timeout=120_000)
+        times.append(tab.evaluate("window.shown.at(-1)") / 1000 - transcriber.finished)
+    return times[1:]  # the first also fetches the view's own files
+
+
+def main() -> None:
+    transcriber = TimedTranscriber.from_checkpoint(DEFAULT_CHECKPOINT)
+    page = app.build(transcriber)
+    _, url, _ = page.launch(**app.LAUNCH, prevent_thread_lock=True, quiet=True)
+    print(f"{os.cpu_count()} cores, medians of {REPEATS - 1}\n")
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        print("| audio | payload | result to pixels | redraw, median | redraw, 95 % |\n|---|---|---|---|---|")
+        for seconds in (30, 600):
+            tab = browser.new_page(viewport={"width": 1280, "height": 1000})
+            tab.add_init_script(WATCH)
+            tab.goto(url)
+            tab.wait_for_selector(".ctc-lens .empty")
+            times = to_pixels(tab, transcriber, seconds, Path(folder))
+            sent = [payload(Lane("heard", transcriber.transcribe((16_000, speech(seconds, start))))) for start in (0, 1)]
+            redraws = tab.evaluate(REDRAW, [f"{url}gradio_api/file={STATIC.as_posix()}/", sent[0]])
+            print(
+                f"| {seconds} s | {len(json.dumps(sent[0])) / 1000:.0f} kB | {1000 * statistics.median(times):.0f} ms "
+                f"| {statistics.median(redraws):.1f} ms | {np.percentile(redraws, 95):.1f} ms |",
+                flush=True,
+            )
+            if seconds == 30:
+                grown = tab.evaluate(MEMORY, sent)
+            tab.close()
+        print(f"\n50 further results of 30 s leave {grown:+.1f} MB in the browser's memory")
+    page.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -6,8 +6,10 @@ import re
 import pytest
 from actions import EXAMPLES, explained, frames_of, pointer_over_frame, type_reference, upload
 from axe_playwright_python.sync_playwright import Axe
+from synthetic import tiny_model
 
-from asr_core import align
+import app
+from asr_core import Transcriber, align
 from asr_core.export import export_lanes
 from asr_core.viewer.offline import replay
 from asr_core.viewer.payload import Lane, reference_lanes
@@ -239,6 +241,34 @@ def test_the_offline_page_works_from_disk_without_a_network(browser, tmp_path, e
     assert page.evaluate("window.plays[0][0]") == pytest.approx(expected.words[0].start_s, abs=1e-6)
     context.close()
     assert errors == [] and all(url.startswith(("file:", "data:", "blob:")) for url in requests)
+
+
+def test_a_notebook_shows_the_view_in_a_frame_of_its_own(browser, expected):
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    page.set_content(f"<h1>A notebook</h1>{expected.show()._repr_html_()}")
+    frame = page.frame_locator("iframe[title='CTC Lens']")
+    frame.locator(".ctc-lens .word").first.wait_for()
+    assert frame.locator(".ctc-lens .word").count() == len(expected.words)
+    context.close()
+
+
+def test_two_models_are_two_lanes_each_with_its_own_frames(browser, transcriber, expected):
+    other = Transcriber(tiny_model("deepspeech2"))  # 20 ms frames, and nothing learnt
+    page = app.build(transcriber, other)
+    _, url, _ = page.launch(**app.LAUNCH, prevent_thread_lock=True, quiet=True)
+    tab = browser.new_page(viewport={"width": 1280, "height": 1000})
+    tab.goto(url)
+    tab.get_by_role("button", name="the floors were").click()
+    tab.wait_for_selector(".ctc-lens .title")
+    assert tab.locator(".ctc-lens .title strong").all_inner_texts() == [transcriber.model.name, other.model.name]
+    assert explained(tab) == expected.tokens[0].first
+    press(tab, "ArrowDown")
+    assert explained(tab) == pytest.approx(2 * expected.tokens[0].first + 1, abs=1), (
+        "half the frame length, twice the number"
+    )
+    tab.close()
+    page.close()
 
 
 def test_a_phone_scrolls_by_touch_and_never_sideways(browser, url):

@@ -132,6 +132,10 @@ def test_another_span_convention_moves_words_and_files(shown, expected):
     words = [line.split() for line in download.value.path().read_text().splitlines() if not line.startswith(";;")]
     start_s = expected.with_convention("boundary").words[0].start_s
     assert float(words[0][2]) == pytest.approx(start_s, abs=1e-3)
+    type_reference(shown, CLIP.text)
+    shown.wait_for_selector(".ctc-lens .title")
+    chosen = shown.get_by_label("Where letters and words begin and end")
+    assert chosen.input_value() == "boundary", "what a person chose outlives the result"
 
 
 def test_a_typed_sentence_becomes_a_second_lane_with_its_costs(shown, expected):

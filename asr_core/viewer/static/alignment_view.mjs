@@ -1,7 +1,7 @@
 // The alignment view: one time axis from sound to words, for one reading or two. mount(element).show(payload) draws;
 // everything else follows from pointer, keyboard and scrolling. Text is set with textContent only.
 
-import { decode } from "./payload.mjs";
+import { decode, setConvention } from "./payload.mjs";
 import { explainFrame } from "./details.mjs";
 import { paint, paintText } from "./draw.mjs";
 import { button, node } from "./elements.mjs";
@@ -32,6 +32,7 @@ class AlignmentView {
     this.atS = null;
     this.active = 0;
     this.padded = false;
+    this.convention = null; // of the spans, once a person chose one
     this.player = new Player(() => this.invalidate());
     this.build();
     new ResizeObserver(() => this.resize()).observe(this.scroller);
@@ -83,6 +84,7 @@ class AlignmentView {
     const kept = sameSound ? { left: this.scroller.scrollLeft, perSecond: this.perSecond, atS: this.atS } : null;
     this.result = result;
     if (!result) return this.player.load(null);
+    setConvention(result, this.convention ?? result.convention);
     this.rows = layOut(result.lanes);
     this.active = 0;
     this.difference = -1; // the first comes next

@@ -64,6 +64,7 @@ export async function decode(payload) {
     durationS: payload.duration_s,
     score: payload.score,
     conventions: payload.conventions,
+    convention: payload.convention,
     mel: { frames: payload.mel.frames, bins: payload.mel.bins, frameS: payload.mel.frame_s, values: mel },
     lanes: await Promise.all(payload.lanes.map((lane) => unpackLane(lane, emissions))),
     differences: payload.differences.map(({ kind, first, second, start_s, end_s }) => (
@@ -74,7 +75,7 @@ export async function decode(payload) {
   for (const { kind, sides } of result.differences) {
     result.lanes.forEach((lane, i) => lane.tokens.slice(...sides[i]).forEach((token) => (token.difference = kind)));
   }
-  setConvention(result, payload.convention);
+  setConvention(result, result.convention);
   return result;
 }
 

@@ -10,6 +10,7 @@ export function toolbarFor(view) {
   const speed = choice("Speed", speeds, player.rate, (rate) => (player.rate = Number(rate)));
   const conventions = Object.keys(result.conventions).map((name) => [name, `spans: ${name}`]);
   const spans = choice("Where letters and words begin and end", conventions, result.convention, (name) => {
+    view.convention = name;
     setConvention(result, name);
     view.trigger("convention", { convention: name });
     view.buildTexts();

@@ -59,7 +59,9 @@ def build(transcriber: Transcriber, other: Transcriber | None = None) -> gr.Bloc
         lanes = [Lane("heard" if other is None else transcriber.model.name, heard)]
         if other is not None:
             lanes.append(Lane(other.model.name, other.transcribe((heard.sound.sample_rate, heard.sound.samples))))
-        return heard.text or "(no speech was recognised)", lanes, lanes
+        if not heard.text:
+            gr.Info("The model heard no speech in this recording.")
+        return heard.text, lanes, lanes
 
     def align_reference(lanes: list[Lane] | None, text: str) -> tuple[list[Lane], list[Lane], dict]:
         """The lanes with the typed sentence as the second, and the button that offers a spelling."""

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from asr_core import checkpoint
+from asr_core import CtcError, checkpoint
 from asr_core.data.batches import SpeechDataset, bucket, loader
 from asr_core.data.librispeech import librispeech_subsets
 from asr_core.data.utterances import DataError, Utterance, read_speakers, read_utterances, split_speakers
@@ -118,7 +118,12 @@ def main() -> int:
         f"{len(train):,} training utterances ({hours[0]:.1f} h), {len(valid):,} validation utterances ({hours[1]:.1f} h); "
         f"{run.total_steps:,} steps, {run.progress['step']:,} done"
     )
-    if run.run(args.max_minutes):
+    try:
+        finished = run.run(args.max_minutes)
+    except CtcError as error:  # the state on disk is from before
+        print(f"train.py: training failed at step {run.progress['step']:,}. {error}", file=sys.stderr)
+        return 1
+    if finished:
         final_test(run, args.out / "best")
     else:
         print(f"Stopped after step {run.progress['step']:,} of {run.total_steps:,}; the same command goes on from here.")

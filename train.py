@@ -62,13 +62,14 @@ def arguments() -> argparse.Namespace:
     recipe.add_argument("--max-lr", type=positive, help="peak of the one-cycle schedule")
     recipe.add_argument("--batch-size", type=positive_whole, help="utterances in a batch")
     recipe.add_argument("--batch-s", type=positive, help="seconds of audio in a batch")
+    recipe.add_argument("--phone-weight", type=float, nargs=2, metavar=("FIRST", "LAST"), help="of the phone CTC loss")
     recipe.add_argument("--seed", type=int)
     return parser.parse_args()
 
 
 def configuration(args: argparse.Namespace) -> TrainingConfig:
     config = PRESETS[args.preset]
-    chosen = {name: getattr(args, name) for name in ("epochs", "max_lr", "batch_size", "batch_s", "seed")}
+    chosen = {name: getattr(args, name) for name in ("epochs", "max_lr", "batch_size", "batch_s", "phone_weight", "seed")}
     chosen = {name: value for name, value in chosen.items() if value is not None}
     if "batch_size" in chosen:
         chosen.setdefault("batch_s", None)

@@ -2,10 +2,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+from synthetic import RATE, tone
 
 from asr_core.augment import AugmentConfig, augment_waveform, spec_augment
 
-NOTHING = AugmentConfig(gain_db=0.0, frequency_masks=0, frequency_width=0, time_masks=0, time_width=0, time_fraction=0.0)
+NOTHING = AugmentConfig(
+    speeds=(1.0,), gain_db=0.0, frequency_masks=0, frequency_width=0, time_masks=0, time_width=0, time_fraction=0.0
+)
+    speeds=(1.0,), gain_db=0.0, frequency_masks=0, frequency_width=0, time_masks=0, time_width=0, time_fraction=0.0
+)
 ONES = torch.ones(200, 80)  # (T, M): whatever is zero afterwards was masked
 SEEDS = range(200)
 
@@ -47,9 +52,10 @@ def test_a_time_mask_hides_at_most_its_fraction_of_the_utterance(frames, most):
 
 def test_several_masks_hide_at_most_the_sum_of_their_widths():
     for seed in SEEDS:
-        hidden = masked(AugmentConfig(), seed) == 0
-        assert hidden.all(dim=0).sum() <= 2 * 15
-        assert hidden.all(dim=1).sum() <= 4 * min(25, int(0.08 * 200))
+        config = AugmentConfig()
+        hidden = masked(config, seed) == 0
+        assert hidden.all(dim=0).sum() <= config.frequency_masks * config.frequency_width
+        assert hidden.all(dim=1).sum() <= config.time_masks * min(config.time_width, int(config.time_fraction * 200))
 
 
 def test_what_is_masked_is_zero_and_the_rest_is_untouched():
@@ -99,10 +105,23 @@ def test_zero_gain_leaves_the_waveform_as_it_is():
     assert torch.equal(augment_waveform(waveform, NOTHING), waveform)
 
 
+def test_every_speed_is_drawn_and_changes_length_and_pitch():
+    config = replace(NOTHING, speeds=(0.9, 1.0, 1.1))
+    clip = torch.from_numpy(tone(1.0, 440.0))
+    heard = {}
+    for seed in range(30):
+        torch.manual_seed(seed)
+        played = augment_waveform(clip, config)
+        peak = int(torch.fft.rfft(played).abs().argmax()) * RATE / len(played)
+        heard[round(len(clip) / len(played), 2)] = peak
+    assert sorted(heard) == [0.9, 1.0, 1.1]
+    assert all(peak == pytest.approx(440 * speed, rel=0.01) for speed, peak in heard.items())
+
+
 def test_gain_lies_between_minus_its_decibels_and_half_of_them():
     gains = []
     for seed in SEEDS:
         torch.manual_seed(seed)
-        gains.append(20 * torch.log10(augment_waveform(torch.ones(1), AugmentConfig(gain_db=12.0))).item())
+        gains.append(20 * torch.log10(augment_waveform(torch.ones(1), replace(NOTHING, gain_db=12.0))).item())
     assert -12.01 < min(gains) < -11.0
     assert 5.0 < max(gains) < 6.01

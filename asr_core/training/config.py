@@ -38,13 +38,19 @@ PRESETS = {
         encoder={"name": "deepspeech2", **asdict(DeepSpeech2Config())},
         features=FeatureConfig(hop_length=200, n_mels=128, mean=-7.0, std=4.3),
         augmentation=AugmentConfig(
-            gain_db=0.0, frequency_masks=1, frequency_width=30, time_masks=1, time_width=100, time_fraction=1.0
+            speeds=(1.0,),
+            gain_db=0.0,
+            frequency_masks=1,
+            frequency_width=30,
+            time_masks=1,
+            time_width=100,
+            time_fraction=1.0,
         ),
         batch_size=20,
     ),
     # The page's model: what learned fastest and best on two cores (the model card has the table).
     "fast": TrainingConfig(
-        encoder={"name": "attention_unet", **asdict(AttentionUNetConfig())},
+        encoder={"name": "attention_unet", **asdict(AttentionUNetConfig(dropout=0.1))},
         epochs=20,
         batch_s=50.0,
         max_lr=1.5e-3,

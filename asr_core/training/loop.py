@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
 import math
 import signal
 import time
@@ -22,7 +23,7 @@ from asr_core.data.phones import PHONE_BLANK
 from asr_core.data.utterances import Utterance
 from asr_core.evaluation import Evaluation, evaluate
 from asr_core.features import LogMel
-from asr_core.models import Encoded, build_encoder, describe_encoder
+from asr_core.models import Encoded, build_encoder
 from asr_core.text import Alphabet
 from asr_core.training.config import TrainingConfig
 from asr_core.training.state import StateError, load_state, save_state
@@ -57,9 +58,14 @@ class TrainingRun:
         self.encoder = build_encoder(config.encoder).to(self.device)
         if init_from:
             start = checkpoint.load(init_from)
-            if describe_encoder(start.encoder) != describe_encoder(self.encoder):
-                raise CheckpointError(f"{init_from} holds another encoder than this preset trains. Choose its preset.")
-            self.encoder.load_state_dict(start.encoder.state_dict())
+            if start.features != config.features:
+                raise CheckpointError(f"{init_from} hears with other features than this preset. Choose its preset.")
+            try:
+                self.encoder.load_state_dict(start.encoder.state_dict())
+            except RuntimeError as error:
+                raise CheckpointError(
+                    f"{init_from} holds another encoder than this preset trains. Choose its preset."
+                ) from error
         self.averaged = copy.deepcopy(self.encoder).requires_grad_(False)
         self.optimiser = torch.optim.AdamW(
             self.encoder.parameters(), lr=config.max_lr, weight_decay=config.weight_decay, fused=True
@@ -93,7 +99,7 @@ class TrainingRun:
 
     def resume(self) -> None:
         numbers = load_state(self.out / STATE, self.modules, self.optimiser)
-        config = {key: list(value) if isinstance(value, tuple) else value for key, value in self.config.as_dict().items()}
+        config = json.loads(json.dumps(self.config.as_dict()))  # tuples as lists, as they were saved
         differing = [key for key in config if config[key] != numbers["config"].get(key)]
         if differing or numbers["utterances"] != len(self.train_utterances):
             what = ", ".join(differing) or "the training data"

@@ -9,8 +9,6 @@ from asr_core.augment import AugmentConfig, augment_waveform, spec_augment
 NOTHING = AugmentConfig(
     speeds=(1.0,), gain_db=0.0, frequency_masks=0, frequency_width=0, time_masks=0, time_width=0, time_fraction=0.0
 )
-    speeds=(1.0,), gain_db=0.0, frequency_masks=0, frequency_width=0, time_masks=0, time_width=0, time_fraction=0.0
-)
 ONES = torch.ones(200, 80)  # (T, M): whatever is zero afterwards was masked
 SEEDS = range(200)
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 
 from asr_core.alignment import forced_path
-from asr_core.comparison import Difference, differences
 from asr_core.ctc import ctc_loss
 from asr_core.metrics import ErrorCounts, character_errors, word_errors
 from asr_core.text import Alphabet, TextError, normalise
@@ -37,11 +35,6 @@ class Reference:
     @property
     def path_cost(self) -> float:
         return sum(self.costs) + self.blank_cost
-
-    @cached_property
-    def differences(self) -> tuple[Difference, ...]:
-        """Where the reference (first) and the heard reading (second) disagree."""
-        return differences(self.aligned, self.heard)
 
     def summary(self) -> dict:
         """The figures, as JSON has them."""

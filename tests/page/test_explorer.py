@@ -10,6 +10,7 @@ from synthetic import tiny_model
 
 import app
 from asr_core import Transcriber, align
+from asr_core.comparison import differences
 from asr_core.export import export_lanes
 from asr_core.viewer.offline import replay
 from asr_core.viewer.payload import Lane, reference_lanes
@@ -60,6 +61,18 @@ def test_space_plays_and_escape_stops(shown):
     assert shown.evaluate("window.plays") == [[0, pytest.approx(CLIP.duration_s, abs=0.01)]]
     press(shown, "Escape")
     shown.get_by_role("button", name="Play the recording").get_by_text("Play").wait_for()
+
+
+def test_what_is_asked_for_before_the_sound_is_there_plays_when_it_comes(shown):
+    held = []
+    shown.route("**/recording.wav", held.append)
+    shown.get_by_role("button", name="the streets were").click()
+    shown.locator(".ctc-lens .word").get_by_text("the", exact=True).first.wait_for()
+    shown.wait_for_function("() => document.querySelector('.ctc-lens .summary').textContent.startsWith('102 ')")
+    shown.get_by_role("button", name="Play the recording").click()
+    assert shown.evaluate("window.plays") == []
+    held[0].continue_()
+    shown.wait_for_function("window.plays.length === 1")
 
 
 def test_letters_appear_as_their_frames_are_heard(shown, expected):
@@ -157,7 +170,7 @@ def test_a_typed_sentence_becomes_a_second_lane_with_its_costs(shown, expected):
 def test_differences_are_marked_by_shape_and_visited_in_turn(shown, expected):
     type_reference(shown, CLIP.text)
     shown.wait_for_selector(".ctc-lens .title")
-    found = align(expected, CLIP.text).differences
+    found = differences(expected, align(expected, CLIP.text).aligned)
     assert shown.locator(".ctc-lens .differences span").inner_text() == f"{len(found)} differences"
     marks = shown.locator(".ctc-lens .letter.other").first
     assert "wavy" in marks.evaluate("letter => getComputedStyle(letter).textDecoration")

@@ -1,6 +1,7 @@
 // The recording's sound: its peaks for drawing, and spans of it played to the sample with WebAudio.
 
 const PEAKS_PER_SECOND = 400;
+const HEARD_RATE = 16000; // Hz: what the recognisers hear; a higher one would only fill the memory
 
 /** The greatest absolute sample of every 2.5 ms, scaled so that the loudest is 1. */
 export class Peaks {
@@ -42,17 +43,21 @@ export class Player {
     this.buffer = null;
     if (!url) return;
     const bytes = await (await fetch(url)).arrayBuffer();
-    const decoder = new OfflineAudioContext(1, 1, 48000); // decodes without the permission that playing needs
+    const decoder = new OfflineAudioContext(1, 1, HEARD_RATE); // decodes without the permission that playing needs
     const buffer = await decoder.decodeAudioData(bytes);
     if (url !== this.url) return; // another recording came while this one was loading
     this.buffer = buffer;
     ready(buffer);
+    this.waiting?.();
   }
 
   /** Play [startS, endS); `whole`: the playback that letters follow. */
   play(startS, endS, whole = false) {
-    if (!this.buffer) return;
     this.stop();
+    if (!this.buffer) {
+      this.waiting = () => this.play(startS, endS, whole); // asked for before it was decoded
+      return;
+    }
     this.context ??= new AudioContext();
     this.context.resume();
     const source = this.context.createBufferSource();
@@ -70,6 +75,7 @@ export class Player {
     const source = this.source;
     this.source = null;
     this.playing = null;
+    this.waiting = null;
     source?.stop();
     this.onChange();
   }

@@ -38,3 +38,10 @@ def heard(tab) -> str:
 
 def frames_of(tab) -> int:
     return int(tab.locator(".ctc-lens .summary").inner_text().split()[0])
+
+
+def words_of(tab, lane: int = 0) -> list[str]:
+    """The words of a lane, without the sign of those whose times are hard to believe."""
+    return [
+        word.removeprefix("⚠ ") for word in tab.locator(".ctc-lens .words").nth(lane).locator("button").all_inner_texts()
+    ]

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from actions import EXAMPLES, explained, frames_of, pointer_over_frame, type_reference, upload
+from actions import EXAMPLES, explained, frames_of, pointer_over_frame, type_reference, upload, words_of
 from axe_playwright_python.sync_playwright import Axe
 from synthetic import tiny_model
 
@@ -158,7 +158,7 @@ def test_a_typed_sentence_becomes_a_second_lane_with_its_costs(shown, expected):
     notes = shown.locator(".ctc-lens .notes").inner_text()
     assert f"CTC loss over all paths {reference.loss:.2f} nats" in notes
     assert f"WER {reference.words.rate:.0%}" in notes
-    assert shown.locator(".ctc-lens .words").nth(1).locator("button").all_inner_texts() == CLIP.text.split()
+    assert words_of(shown, 1) == CLIP.text.split()
     press(shown, "ArrowDown")
     details = shown.locator(".ctc-lens .details")
     details.get_by_text("reference", exact=True).wait_for()
@@ -199,7 +199,7 @@ def test_characters_that_the_alphabet_lacks_are_named_and_spelt(shown):
     shown.get_by_text("lacks “4”, “2”, “é”").first.wait_for()
     shown.get_by_role("button", name="Use: forty two cafes").click()
     shown.wait_for_selector(".ctc-lens .title")
-    assert shown.locator(".ctc-lens .words").nth(1).locator("button").all_inner_texts() == ["forty", "two", "cafes"]
+    assert words_of(shown, 1) == ["forty", "two", "cafes"]
 
 
 def test_a_sentence_too_long_for_the_audio_says_both_numbers(shown, expected):

@@ -1,5 +1,6 @@
 """The page as its users meet it: through gradio_client, and in Chromium with a microphone that plays an example."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -93,10 +94,8 @@ def test_every_bundled_example_is_one_click_away(tab, transcriber):
     for example in EXAMPLES:
         tab.get_by_role("button", name=" ".join(example.text.split()[:4])).click()
         words = [word.label for word in transcriber.transcribe(example.path).words]
-        tab.wait_for_function(
-            "words => JSON.stringify([...document.querySelectorAll('.ctc-lens .word')].map(w => w.textContent.replace('⚠ ', ''))) === words",
-            arg=str(words).replace("'", '"').replace(", ", ","),
-        )
+        shown = "[...document.querySelectorAll('.ctc-lens .word')].map(w => w.textContent.replace('⚠ ', ''))"
+        tab.wait_for_function(f"words => JSON.stringify({shown}) === words", arg=json.dumps(words, separators=(",", ":")))
 
 
 def test_a_bad_file_gets_a_sentence_and_the_last_result_stays(tab, tmp_path):

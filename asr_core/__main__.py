@@ -76,7 +76,7 @@ def evaluate_corpus(args: argparse.Namespace) -> int:
             f"{words.insertions} inserted of {words.reference} words)\n"
             f"CER {evaluation.cer:.4f}  ({characters.substitutions} substituted, {characters.deletions} deleted, "
             f"{characters.insertions} inserted of {characters.reference} characters)\n"
-            f"real-time factor {evaluation.compute_s / max(evaluation.audio_s, 1e-9):.4f} "
+            f"real-time factor {evaluation.real_time_factor:.4f} "
             f"({torch.get_num_threads()} threads, encoder and decoder)"
         )
     return 2 if evaluation.skipped else 0

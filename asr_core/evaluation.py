@@ -49,6 +49,11 @@ class Evaluation:
     def cer(self) -> float:
         return self.characters.rate if self.decoded else math.nan
 
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds of computing for each second of speech."""
+        return self.compute_s / max(self.audio_s, 1e-9)
+
     def summary(self) -> dict:
         """The figures as JSON has them."""
         return {
@@ -60,7 +65,7 @@ class Evaluation:
             "characters": vars(self.characters),
             "loss": self.loss,
             "audio_s": self.audio_s,
-            "real_time_factor": self.compute_s / max(self.audio_s, 1e-9),
+            "real_time_factor": self.real_time_factor,
         }
 
 

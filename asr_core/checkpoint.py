@@ -1,6 +1,6 @@
 """A folder or a Hub id <-> weights, configuration and alphabet. safetensors and JSON only: nothing is ever unpickled.
 
-NAME/model.safetensors   the encoder's weights, float16
+NAME/model.safetensors   the encoder's weights, float16, or 8 bits (quantisation)
 NAME/config.json         format, alphabet, features, encoder, training, metrics
 NAME/language_model.safetensors   what a beam search may heed, where there is one
 NAME/README.md           the model card, where somebody wrote one
@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from asr_core import language_model
+from asr_core import language_model, quantisation
 from asr_core.features import FeatureConfig, LogMel
 from asr_core.files import write_atomically
 from asr_core.language_model import LanguageModel
@@ -54,9 +54,13 @@ class Checkpoint:
     def log_mel(self) -> LogMel:
         return LogMel(self.features)
 
-    def save(self, folder: Path) -> None:
-        """Write weights, language model, then configuration, each atomically."""
-        tensors = {name: tensor.to(torch.float16).contiguous() for name, tensor in self.encoder.state_dict().items()}
+    def save(self, folder: Path, compressed: bool = False) -> None:
+        """Write weights, language model, then configuration, each atomically. compressed: matrices in 8 bits."""
+        tensors = {name: tensor.contiguous() for name, tensor in self.encoder.state_dict().items()}
+        if compressed:
+            tensors = quantisation.compress(tensors)
+        else:
+            tensors = {name: tensor.to(torch.float16) for name, tensor in tensors.items()}
         write_atomically(folder / WEIGHTS, save_tensors(tensors, metadata={"format": "pt"}))
         if self.language_model:
             self.language_model.save(folder / LANGUAGE_MODEL)
@@ -137,13 +141,15 @@ def _feature_config(values: dict) -> FeatureConfig:
 
 def _load_weights(encoder: Encoder, folder: Path) -> None:
     try:
-        tensors = load_tensors((folder / WEIGHTS).read_bytes())
+        tensors = quantisation.expand(load_tensors((folder / WEIGHTS).read_bytes()))
     except OSError as error:
         raise CheckpointError(f"{folder} holds no {WEIGHTS}.") from error
     except SafetensorError as error:
         raise CheckpointError(
             f"{folder.name}/{WEIGHTS} is not a safetensors file, or is damaged: {_sentence(error)}"
         ) from error
+    except ValueError as error:
+        raise CheckpointError(f"{folder.name}/{WEIGHTS} cannot be used: {_sentence(error)}") from error
     expected = encoder.state_dict()
     for name in expected.keys() | tensors.keys():
         if name not in tensors or name not in expected:
@@ -154,11 +160,11 @@ def _load_weights(encoder: Encoder, folder: Path) -> None:
                 f"{folder.name}/{WEIGHTS}: {name!r} has shape {tuple(tensors[name].shape)}; the encoder in {CONFIG} needs "
                 f"{tuple(expected[name].shape)}."
             )
-    if broken := [name for name, tensor in tensors.items() if not tensor.float().isfinite().all()]:
+    if broken := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
         raise CheckpointError(
             f"{folder.name}/{WEIGHTS}: {broken[0]!r} holds NaN or infinite values. Train or copy it again."
         )
-    encoder.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+    encoder.load_state_dict(tensors, assign=True)
 
 
 def _load_words(folder: Path, config: dict) -> LanguageModel | None:

@@ -27,9 +27,7 @@ def add(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
     for each in (transcribing, aligning):
         each.add_argument("--format", choices=CHOICES, default="text" if each is transcribing else "json")
         each.add_argument("--spans", choices=CONVENTIONS, default="spike", help="where letters and words begin and end")
-        each.add_argument(
-            "--decoder", choices=DECODERS, help="(beam if the checkpoint has a language model, else greedy)"
-        )
+        each.add_argument("--decoder", choices=DECODERS, help="(beam if the checkpoint has a language model, else greedy)")
         each.add_argument("--out", type=Path, metavar="FOLDER", help="write a file for each recording instead of printing")
     return [transcribing, aligning]
 

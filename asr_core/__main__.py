@@ -1,4 +1,5 @@
-"""python -m asr_core transcribe | align | evaluate. Exit code 2 when some input could not be used."""
+"""python -m asr_core transcribe | align | evaluate | diagnose. Exit code 2 when some input could not be used, and 1 when
+diagnose finds an error."""
 
 from __future__ import annotations
 
@@ -10,10 +11,21 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from asr_core import DEFAULT_CHECKPOINT, AlignmentError, AudioError, CheckpointError, TextError, Transcriber, align
+from asr_core import (
+    DEFAULT_CHECKPOINT,
+    AlignmentError,
+    AudioError,
+    CheckpointError,
+    EvidenceError,
+    TextError,
+    Transcriber,
+    align,
+    diagnose,
+)
 from asr_core.alignment import CONVENTIONS
 from asr_core.data.batches import SpeechDataset, bucket, loader
 from asr_core.data.utterances import DataError, read_speakers, read_utterances, split_speakers
+from asr_core.doctor.reading import read
 from asr_core.evaluation import evaluate
 from asr_core.export import CHOICES, export_lanes
 from asr_core.files import write_atomically
@@ -82,6 +94,12 @@ def evaluate_corpus(args: argparse.Namespace) -> int:
     return 2 if evaluation.skipped else 0
 
 
+def diagnose_file(args: argparse.Namespace) -> int:
+    diagnosis = diagnose(**read(args.file))
+    print(diagnosis.as_json() if args.format == "json" else diagnosis)
+    return 1 if diagnosis.errors else 0
+
+
 def main() -> int:
     description = "Transcribe speech, align text with it, and measure a model."
     parser = argparse.ArgumentParser(prog="python -m asr_core", description=description)
@@ -108,12 +126,17 @@ def main() -> int:
     evaluation.add_argument("--format", choices=("text", "json"), default="text")
     evaluation.set_defaults(run=evaluate_corpus)
 
+    doctor = commands.add_parser("diagnose", help="find what is wrong with a batch as it is given to a CTC loss")
+    doctor.add_argument("file", type=Path, help="FILE.npz or FILE.safetensors with log_probs, targets, input_lengths ...")
+    doctor.add_argument("--format", choices=("text", "json"), default="text")
+    doctor.set_defaults(run=diagnose_file)
+
     for each in (transcribing, aligning, evaluation):
         each.add_argument("--checkpoint", default=str(DEFAULT_CHECKPOINT), metavar="DIR_OR_HUB_ID")
     args = parser.parse_args()
     try:
         return args.run(args)
-    except (AlignmentError, AudioError, CheckpointError, DataError, TextError) as error:
+    except (AlignmentError, AudioError, CheckpointError, DataError, EvidenceError, TextError) as error:
         print(error, file=sys.stderr)
         return 2
 

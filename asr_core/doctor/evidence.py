@@ -78,7 +78,7 @@ class Evidence:
         if given.ndim == 2:
             given = given[:, None]
         ordered = given.permute(LAYOUTS[self.layout])  # (T, B, V)
-        self.log_probs = ordered.float() if self.dtype in HALVES else ordered
+        self.log_probs = ordered if self.dtype == torch.float64 else ordered.float()
         self.targets_as_given = as_tensor(targets, "targets")
         self.targets = self._padded(as_counts(targets, "targets"))  # (B, L)
         self._check()

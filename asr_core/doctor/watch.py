@@ -10,34 +10,40 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from asr_core.doctor.diagnosis import conclude
 from asr_core.doctor.evidence import Evidence
 from asr_core.doctor.models import PLATEAU_BLANKS, PLATEAU_STEPS
 from asr_core.doctor.report import Diagnosis, Finding, Severity
-from asr_core.doctor.tensors import EvidenceError
+from asr_core.doctor.tensors import EvidenceError, as_tensor
 
 FIRST_STEPS = 3  # examined each
 FIRST_CHECK = 25  # steps; the next comes after as many again
 CHECKED_UTTERANCES = 4  # of a batch: two CTC losses of each are what a check costs
-NEGATIVE = -1e-3  # nats: a confident model's loss may be below 0 by rounding
+NEGATIVE = -1e-2  # nats: a confident model's loss may be below 0 by rounding
 USED = 0.8  # the ignores-the-audio ratio below which a model listens
 EXPLODED = 1e4  # times the median gradient norm
 
 
-def watch(model: nn.Module | None = None, *, blank: int = 0, say: Callable[[str], object] = print) -> Watch:
-    """doctor = watch(model, blank=0) before the loop, doctor.step(...) in it, after the loss. say: gets every sentence."""
-    return Watch(model, blank, say)
+def watch(
+    model: nn.Module | None = None, *, blank: int = 0, say: Callable[[str], object] = print, steps_done: int = 0
+) -> Watch:
+    """doctor = watch(model, blank=0) before the loop, doctor.step(...) in it, after the loss.
+
+    say: gets every sentence. steps_done: those of a run that goes on.
+    """
+    return Watch(model, blank, say, steps_done)
 
 
 class Watch:
     """Remembers numbers and what it said; never a tensor of the caller's."""
 
-    def __init__(self, model: nn.Module | None, blank: int, say: Callable[[str], object]) -> None:
+    def __init__(self, model: nn.Module | None, blank: int, say: Callable[[str], object], steps_done: int) -> None:
         self.model, self.blank, self.say = model, blank, say
-        self.steps = self.alarms = 0
-        self.next_check = FIRST_CHECK
+        self.start = self.steps = steps_done
+        self.next_check = steps_done + FIRST_CHECK
+        self.alarms = 0
         self.gradient_norms: list[float] = []
         self.said: set[object] = set()
 
@@ -60,7 +66,9 @@ class Watch:
         """
         step, self.steps = self.steps, self.steps + 1
         alarm, check = self._alarm(loss), step == self.next_check
-        if not (alarm or check or step < FIRST_STEPS):
+        if check:
+            self.next_check = 2 * step - self.start
+        if not (alarm or check or step < self.start + FIRST_STEPS):
             return None
         tensors = (log_probs, targets, input_lengths, target_lengths)
         facts = {"blank": self.blank, "step": step, "model": self.model}
@@ -72,9 +80,8 @@ class Watch:
         if check and not alarm:
             few = slice(CHECKED_UTTERANCES)
             tensors = (evidence.log_probs[:, few], evidence.targets[few])
-            evidence = Evidence(
-                *tensors, evidence.input_lengths[few], evidence.target_lengths[few], **facts, ids=ids and ids[few]
-            )
+            lengths = (evidence.input_lengths[few], evidence.target_lengths[few])
+            evidence = Evidence(*tensors, *lengths, **facts, ids=None if ids is None else list(ids)[few])
         diagnosis = conclude(evidence, heavy=alarm or check)
         for finding in diagnosis.findings:
             self._report(step, finding)
@@ -85,16 +92,14 @@ class Watch:
                 "the loss is negative, but the CTC loss of this batch is not: another term is subtracted from it.",
             )
         if check:
-            self.next_check = 2 * step
             self._judge_gradient(step, gradient_norm)
             self._judge_progress(step, diagnosis)
         return diagnosis
 
     def _alarm(self, loss: object) -> bool:
         """Negative or not finite, the 1st, 2nd, 4th, 8th ... time: a loss that stays so must not slow the training down."""
-        values = loss.detach() if isinstance(loss, Tensor) else torch.as_tensor(loss)
-        least = float(values.min())  # NaN if any is
-        if least >= NEGATIVE and (values.ndim == 0 or bool(values.isfinite().all())) and math.isfinite(least):
+        least, most = torch.stack(as_tensor(loss, "loss").aminmax()).tolist()  # NaN if any is
+        if least >= NEGATIVE and math.isfinite(most):
             return False
         self.alarms += 1
         return self.alarms & (self.alarms - 1) == 0

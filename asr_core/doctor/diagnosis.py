@@ -61,7 +61,7 @@ def conclude(evidence: Evidence, heavy: bool = True) -> Diagnosis:
     if evidence.characters:
         expected = sum(evidence.expected_initial_losses) / evidence.characters
         if heavy:
-            loss = float(evidence.losses[evidence.computable].double().sum()) / evidence.characters
+            loss = float(evidence.losses[evidence.computable].sum()) / evidence.characters
             loss = loss if math.isfinite(loss) else None
             ratio = evidence.ignores_audio_ratio if evidence.holds_log_probabilities else None
     return Diagnosis(

@@ -9,6 +9,7 @@ from asr_core.doctor.kinds import Kind
 from asr_core.doctor.report import Severity
 from asr_core.doctor.rules import Found, rule
 
+FRAMES_TO_JUDGE = 50
 USE = "Feed torch.nn.functional.log_softmax(logits, dim=-1) to the loss."
 
 
@@ -81,8 +82,8 @@ def wrong_dimension(evidence: Evidence) -> Found | None:
 )
 def softmax_twice(evidence: Evidence) -> Found | None:
     """The autograd history has a softmax right before the log_softmax, or the values fit nothing else: in every frame
-    they are those of a distribution, shifted, though some are nearly certain. With fewer than 8 tokens values alone
-    cannot tell."""
+    they are those of a distribution, shifted, though some are nearly certain (a warning when it is one token in all
+    frames). With fewer than 8 tokens, or 50 frames, values alone cannot tell."""
     if evidence.history is not None:
         if evidence.history.operations[:2] == ("LogSoftmax", "Softmax"):
             return Found("The autograd history of log_probs has a softmax right before the log_softmax.")
@@ -118,16 +119,18 @@ def _softmax_in_the_model(evidence: Evidence) -> Found | None:
 def _squeezed(evidence: Evidence) -> Found | None:
     top, token = evidence.best
     spread = (top - evidence.least)[evidence.heard]  # (N,): at most 1 for the log_softmax of probabilities
-    if float(spread.max()) > 1.001 or float((spread > 0.8).float().mean()) < 0.05:
+    if len(spread) < FRAMES_TO_JUDGE or float(spread.max()) > 1.001 or float((spread > 0.8).float().mean()) < 0.05:
         return None
     shift = (1 - evidence.log_probs.sum(-1)) / evidence.vocabulary  # (T, B): lp + shift sums to 1
-    winners = token[evidence.heard][spread > 0.8].unique()
-    if float((evidence.least + shift)[evidence.heard].min()) < -1e-3 or len(winners) < 2:
+    if float((evidence.least + shift)[evidence.heard].min()) < -1e-3:
+        return None
+    winners = len(token[evidence.heard][spread > 0.8].unique())
+    if winners == 1 and float((spread > 0.999).float().mean()) < 0.95:
         return None
     return Found(
-        f"In every frame the most and the least probable token differ by at most {float(spread.max()):.3f} nats, and "
-        "adding a "
-        f"constant turns the values into probabilities that sum to 1, with {len(winners)} different tokens near certainty."
+        f"In every frame the most and the least probable token differ by at most {float(spread.max()):.3f} nats, and adding "
+        f"a constant turns the values into probabilities that sum to 1, with {winners} of the tokens near certainty.",
+        Severity.ERROR if winners > 1 else Severity.WARNING,
     )
 
 

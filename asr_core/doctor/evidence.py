@@ -258,7 +258,7 @@ class Evidence:
     @cached_property
     def losses(self) -> Tensor:
         """(B,) nats an utterance, as torch computes them on these values; NaN where there is none, inf where none fits."""
-        losses = torch.full((self.utterances,), torch.nan)
+        losses = torch.full((self.utterances,), torch.nan, dtype=torch.float64)
         losses[self.infeasible] = torch.inf
         losses[self.computable] = self.ctc(self.log_probs[:, self.computable.to(self.log_probs.device)], self.blank)
         return losses
@@ -267,14 +267,18 @@ class Evidence:
         """log_probs (T, B', V) of the computable utterances -> (B',) on the CPU, for targets whose ids are shifted."""
         rows = self.computable
         with torch.no_grad():
-            return F.ctc_loss(
-                log_probs,
-                (self.targets[rows] + shift).clamp(0, self.vocabulary - 1).to(log_probs.device),
-                self.available[rows],
-                self.target_lengths[rows],
-                blank=blank,
-                reduction="none",
-            ).cpu()
+            return (
+                F.ctc_loss(
+                    log_probs,
+                    (self.targets[rows] + shift).clamp(0, self.vocabulary - 1).to(log_probs.device),
+                    self.available[rows],
+                    self.target_lengths[rows],
+                    blank=blank,
+                    reduction="none",
+                )
+                .double()
+                .cpu()
+            )
 
     @cached_property
     def expected_initial_losses(self) -> list[float]:
@@ -295,8 +299,8 @@ class Evidence:
             return None
         floor = torch.finfo(self.log_probs.dtype).tiny
         same = self.mean_posterior.clamp_min(floor).log().expand(self.frames, int(self.computable.sum()), -1)  # (T, B', V)
-        deaf = float(self.ctc(same, self.blank).double().sum())
-        return float(self.losses[self.computable].double().sum()) / deaf if deaf > 0 else None
+        deaf = float(self.ctc(same, self.blank).sum())
+        return float(self.losses[self.computable].sum()) / deaf if deaf > 0 else None
 
     @cached_property
     def inputs(self) -> Inputs | None:

@@ -23,6 +23,7 @@ EXACT_MEAN, EXACT_STD = 1e-5, 1e-3  # of features: only their own statistics mak
     effect="Frames of different utterances are mixed: the loss reaches a plateau and only blanks come out.",
     fix="transpose(0, 1) (or permute) to swap axes; view and reshape only cut the same numbers into other pieces.",
     needs=("history", "batch"),
+    unless=(23, 28),
 )
 def view_for_transpose(evidence: Evidence) -> Found | None:
     """The autograd history has a view that swaps the axes of utterances and frames, or puts frames where channels were;
@@ -138,7 +139,7 @@ def _origin(evidence: Evidence) -> str:
     fix="model.eval() before decoding and model.train() after; mask every layer that sees the padding, or trim it.",
     source="baidu-research/ba-dls-deepspeech#21",
     needs=("model",),
-    unless=(8, 28),
+    unless=(8, 23, 28),
     heavy=True,
 )
 def not_at_rest(evidence: Evidence) -> Found | None:
@@ -200,6 +201,7 @@ def sample_rate(evidence: Evidence) -> Found | None:
     "track_running_stats=True.",
     source="speechbrain/speechbrain#931",
     needs=("model",),
+    unless=(23,),
 )
 def batch_statistics(evidence: Evidence) -> Found | None:
     """A batch norm keeps no running statistics; or, with batch=, the features of the whole batch have mean 0 and

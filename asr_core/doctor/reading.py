@@ -26,7 +26,7 @@ def read(path: str | Path) -> dict[str, object]:
     try:
         if (size := _unpacked_bytes(path)) > LARGEST_BYTES:
             raise EvidenceError(
-                f"{path.name} holds {size / 1024**2:,.0f} MB, and at most {LARGEST_BYTES // 1024**2} are read. Save one batch."
+                f"{path.name} holds {size // 1024**2:,} MB; {LARGEST_BYTES // 1024**2} MB are the most. Save one batch only."
             )
         arrays = _arrays(path)
     except EvidenceError:

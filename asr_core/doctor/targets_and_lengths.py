@@ -308,7 +308,7 @@ def misread_mean(evidence: Evidence) -> Found | None:
     says, a note when it is the mean divided by the batch a second time, which accumulated gradients may want."""
     if evidence.loss.numel() != 1 or evidence.utterances < 2 or not bool(evidence.computable.all()):
         return None
-    losses, given = evidence.losses.double(), float(evidence.loss)
+    losses, given = evidence.losses, float(evidence.loss)
     mean = float((losses / evidence.target_lengths).mean())
     known = {
         "mean": mean,

@@ -27,7 +27,7 @@ BLANKS = {
 CERTAIN_BLANKS = {"<blank>", "<blk>", "[blank]", "blank", "<ctc_blank>", "<pad>", "[pad]"}  # the rest may be letters
 UNKNOWNS = {"<unk>", "[unk]", "<unknown>", "unk"}
 FRAMES_TO_JUDGE = 100
-DOMINANT, RARE = 0.5, 0.1  # of the mean posterior
+COMMON = 0.2  # of the mean posterior: what a blank has at least, once something is learnt
 LEARNT = 1.5  # nats a character: nobody gets there with the wrong blank
 
 
@@ -57,7 +57,7 @@ def wrong_blank(evidence: Evidence) -> Found | None:
         return None
     mean = evidence.mean_posterior
     other = int(mean.argmax())
-    if other == evidence.blank or float(mean[other]) < DOMINANT or float(mean[evidence.blank]) > RARE:
+    if other == evidence.blank or float(mean[other]) < max(COMMON, 2 * float(mean[evidence.blank])):
         return None
     rows = evidence.computable
     labels = evidence.targets[rows][evidence.labelled[rows]]

@@ -93,7 +93,7 @@ def plateau(evidence: Evidence) -> Found | None:
     fix="Leave that utterance out, clip the gradient (clip_grad_norm_), warm the learning rate up; start again from a "
     "good checkpoint.",
     source="apoorvnandan/speech-recognition-primer#2",
-    unless=(5, 9, 12, 16, 19),
+    unless=(5, 9, 10, 12, 16, 19),
 )
 def not_finite(evidence: Evidence) -> Found | None:
     """log_probs holds NaN in some utterance: the first is named, with model= the first weight that is NaN, with batch=

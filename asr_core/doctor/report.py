@@ -87,7 +87,9 @@ class Diagnosis:
             for rule, _, reason in self.skipped:
                 reasons.setdefault(reason, []).append(str(rule))
             lines += ["", "Not looked at:"]
-            lines += [f"  rule{'s' * (len(rules) > 1)} {', '.join(rules)}: needs {why}" for why, rules in reasons.items()]
+            for why, rules in reasons.items():
+                told = f"rule{'s' * (len(rules) > 1)} {', '.join(rules)}: needs {why}"
+                lines += textwrap.wrap(told, WIDTH, initial_indent="  ", subsequent_indent=" " * 8)
         return "\n".join(lines)
 
     def _verdict(self) -> str:

@@ -16,6 +16,7 @@ from asr_core.doctor.diagnosis import conclude
 from asr_core.doctor.evidence import Evidence
 from asr_core.doctor.models import PLATEAU_BLANKS, PLATEAU_STEPS
 from asr_core.doctor.report import Diagnosis, Finding, Severity
+from asr_core.doctor.rules import RULES
 from asr_core.doctor.tensors import EvidenceError, as_tensor
 
 FIRST_STEPS = 3  # examined each
@@ -77,12 +78,7 @@ class Watch:
         except EvidenceError as error:
             self._say(step, "stop", str(error))
             return None
-        if check and not alarm:
-            few = slice(CHECKED_UTTERANCES)
-            tensors = (evidence.log_probs[:, few], evidence.targets[few])
-            lengths = (evidence.input_lengths[few], evidence.target_lengths[few])
-            evidence = Evidence(*tensors, *lengths, **facts, ids=None if ids is None else list(ids)[few])
-        diagnosis = conclude(evidence, heavy=alarm or check)
+        diagnosis = conclude(evidence, heavy=alarm)
         for finding in diagnosis.findings:
             self._report(step, finding)
         if alarm and diagnosis.healthy:
@@ -93,7 +89,8 @@ class Watch:
             )
         if check:
             self._judge_gradient(step, gradient_norm)
-            self._judge_progress(step, diagnosis)
+            if not diagnosis.errors:
+                self._judge_progress(step, conclude(_few(evidence, facts)))
         return diagnosis
 
     def _alarm(self, loss: object) -> bool:
@@ -105,7 +102,8 @@ class Watch:
         return self.alarms & (self.alarms - 1) == 0
 
     def _report(self, step: int, finding: Finding) -> None:
-        if finding.severity is not Severity.NOTE:
+        told = any(cause in self.said for cause in RULES[finding.rule].unless)  # NaN weights, say, that an inf loss has left
+        if finding.severity is not Severity.NOTE and not told:
             word = "stop" if finding.severity is Severity.ERROR else "check"
             self._say(step, word, finding.evidence, finding.rule, f" (Rule {finding.rule}: {finding.name}.) {finding.fix}")
 
@@ -124,6 +122,9 @@ class Watch:
         self.gradient_norms.append(norm)
 
     def _judge_progress(self, step: int, diagnosis: Diagnosis) -> None:
+        for finding in diagnosis.findings:
+            if RULES[finding.rule].heavy:
+                self._report(step, finding)
         ratio, blanks = diagnosis.ignores_audio_ratio, diagnosis.blank_rate
         if diagnosis.errors or ratio is None or blanks is None or blanks <= PLATEAU_BLANKS:
             return
@@ -139,6 +140,13 @@ class Watch:
         if (key or reason) not in self.said:
             self.said.add(key or reason)
             self.say(f"Doctor, step {step:,}: {word}, because {reason[0].lower()}{reason[1:]}{more}")
+
+
+def _few(evidence: Evidence, facts: dict[str, object]) -> Evidence:
+    """The first utterances: what is costly is measured on them."""
+    few = slice(CHECKED_UTTERANCES)
+    lengths = evidence.input_lengths[few], evidence.target_lengths[few]
+    return Evidence(evidence.log_probs[:, few], evidence.targets[few], *lengths, **facts)
 
 
 def _gradient_norm(model: nn.Module | None) -> float | None:

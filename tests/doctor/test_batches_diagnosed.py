@@ -100,10 +100,18 @@ FITTING = {
     "divided twice": (10, "warning", lambda: case(input_lengths=LENGTHS // 2), case),
     "divided by eight": (10, "error", lambda: case(input_lengths=LENGTHS // 8), case),
     "T // 2": (10, "note", lambda: case(input_lengths=LENGTHS - 1), case),
-    "T // 2, by the model's "
-    "formula": (10, "warning", lambda: subsampled(LENGTHS // 2), lambda: subsampled((LENGTHS - 1) // 2 + 1)),
-    "padded "
-    "input": (11, "warning", lambda: case(input_lengths=[FRAMES] * 6, durations=LENGTHS), lambda: case(durations=LENGTHS)),
+    "T // 2, by the model's formula": (
+        10,
+        "warning",
+        lambda: subsampled(LENGTHS // 2),
+        lambda: subsampled((LENGTHS - 1) // 2 + 1),
+    ),
+    "padded input": (
+        11,
+        "warning",
+        lambda: case(input_lengths=[FRAMES] * 6, durations=LENGTHS),
+        lambda: case(durations=LENGTHS),
+    ),
     "cannot fit": (12, "error", lambda: short(8), lambda: short(20)),
     "cannot fit, loss given": (12, "error", lambda: short(8, loss=math.inf), lambda: short(20, loss=3.0)),
     "zero_infinity": (13, "error", lambda: short(8, zero_infinity=True), lambda: short(20, zero_infinity=True)),
@@ -121,12 +129,20 @@ FITTING = {
     "no text": (19, "warning", lambda: case(target_lengths=replaced(TARGET_LENGTHS, 2, 0)), case),
     "no frames": (19, "error", lambda: case(input_lengths=replaced(LENGTHS, 2, 0)), case),
     "divided by the batch twice": (21, "note", lambda: case(loss=mean() / 6), lambda: case(loss=mean())),
-    "a sum called a "
-    "mean": (21, "warning", lambda: case(loss=losses().sum(), reduction="mean"), lambda: case(loss=mean(), reduction="mean")),
+    "a sum called a mean": (
+        21,
+        "warning",
+        lambda: case(loss=losses().sum(), reduction="mean"),
+        lambda: case(loss=mean(), reduction="mean"),
+    ),
     "cuDNN": (24, "warning", lambda: in_one_row(torch.int32), lambda: in_one_row(torch.int64)),
-    "sample "
-    "rate": (27, "error", lambda: case(sample_rate=44_100, expected_sample_rate=16_000), lambda: case(sample_rate=16_000, expected_sample_rate=16_000)),
-}  # fmt: skip
+    "sample rate": (
+        27,
+        "error",
+        lambda: case(sample_rate=44_100, expected_sample_rate=16_000),
+        lambda: case(sample_rate=16_000, expected_sample_rate=16_000),
+    ),
+}
 
 
 @pytest.mark.parametrize("mistake", FITTING)

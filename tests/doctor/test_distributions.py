@@ -74,15 +74,21 @@ def attached() -> dict:
 
 MISTAKES = {
     "softmax": (1, lambda: after_training(lambda logits: logits.softmax(-1).transpose(0, 1)), case),
-    "softmax, from "
-    "numpy": (1, lambda: as_numpy(case(None, lambda x: x.softmax(-1).transpose(0, 1))), lambda: as_numpy(case())),
+    "softmax, from numpy": (
+        1,
+        lambda: as_numpy(case(None, lambda x: x.softmax(-1).transpose(0, 1))),
+        lambda: as_numpy(case()),
+    ),
     "logits": (2, lambda: case(trained(), lambda logits: logits.transpose(0, 1)), lambda: case(trained())),
     "logits of an untrained model": (2, lambda: case(None, lambda logits: logits.transpose(0, 1)), case),
     "log_softmax over time": (3, lambda: case(None, lambda logits: logits.log_softmax(1).transpose(0, 1)), case),
     "log_softmax over the batch": (3, lambda: case(None, lambda logits: logits.log_softmax(0).transpose(0, 1)), case),
     "softmax over time": (3, lambda: case(None, lambda logits: logits.softmax(1).transpose(0, 1)), case),
-    "softmax "
-    "twice": (4, lambda: case(None, lambda logits: right(logits.softmax(-1))), lambda: case(None, lambda x: right(x.log_softmax(-1)))),
+    "softmax twice": (
+        4,
+        lambda: case(None, lambda logits: right(logits.softmax(-1))),
+        lambda: case(None, lambda x: right(x.log_softmax(-1))),
+    ),
     "softmax twice, by its values": (
         4,
         lambda: as_numpy(case(trained(), lambda logits: right(logits.softmax(-1)))),
@@ -109,8 +115,12 @@ MISTAKES = {
     "batch first": (7, lambda: case(None, lambda logits: logits.log_softmax(-1)), case),
     "batch, tokens, time": (7, lambda: case(None, lambda logits: logits.log_softmax(-1).transpose(1, 2)), case),
     "float16": (22, lambda: case(trained(), lambda logits: right(logits).half()), lambda: case(trained())),
-    "bfloat16": (22, lambda: case(None, lambda logits: right(logits.bfloat16())), lambda: case(None, lambda x: right(x.bfloat16().float()))),
-}  # fmt: skip
+    "bfloat16": (
+        22,
+        lambda: case(None, lambda logits: right(logits.bfloat16())),
+        lambda: case(None, lambda x: right(x.bfloat16().float())),
+    ),
+}
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

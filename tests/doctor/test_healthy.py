@@ -18,9 +18,18 @@ from asr_core.training.config import PRESETS
 VOCABULARY, BLANK = len(LABELS), 0
 MELS = 12
 SHAPES = {
-    "fast": {"channels": 2, "width": 32, "hidden": 48, "heads": 2, "inner_blocks": 2, "context": 20, "phone_block": 1, "dropout": 0.1},
+    "fast": {
+        "channels": 2,
+        "width": 32,
+        "hidden": 48,
+        "heads": 2,
+        "inner_blocks": 2,
+        "context": 20,
+        "phone_block": 1,
+        "dropout": 0.1,
+    },
     "deepspeech2": {"channels": 2, "cnn_blocks": 1, "lstm_layers": 1, "lstm_size": 32, "dropout": 0.1},
-}  # fmt: skip
+}
 STEPS = {"fast": 300, "deepspeech2": 200}
 
 

@@ -112,15 +112,23 @@ MISTAKES = {
     "view of a convolution": (8, "error", lambda: case(Flattening(False)), lambda: case(Flattening(True))),
     "plateau": (20, "error", lambda: plateau(6_000, True), lambda: plateau(100, True)),
     "a plateau that ends": (20, "error", lambda: plateau(6_000, True), lambda: case(trained(), step=6_000)),
-    "NaN in the "
-    "features": (23, "error", lambda: with_features(one_bad_utterance()), lambda: with_features(BATCH["features"])),
+    "NaN in the features": (
+        23,
+        "error",
+        lambda: with_features(one_bad_utterance()),
+        lambda: with_features(BATCH["features"]),
+    ),
     "NaN in the weights": (23, "error", spoilt_weights, lambda: of_model(Toy())),
     "NaN added to the loss": (23, "error", lambda: case(loss=float("nan")), lambda: case(loss=2.0)),
     "padding leaks": (26, "warning", leaking, lambda: of_model(trained())),
-    "features of the "
-    "batch": (28, "warning", lambda: with_features(normalised(True)), lambda: with_features(normalised(False))),
+    "features of the batch": (
+        28,
+        "warning",
+        lambda: with_features(normalised(True)),
+        lambda: with_features(normalised(False)),
+    ),
     "norm without statistics": (28, "error", lambda: normed(track_running_stats=False), normed),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

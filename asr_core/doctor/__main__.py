@@ -15,10 +15,10 @@ one before, T frames, B utterances, V tokens.
 
 Three numbers come with every diagnosis:
 
-- **The loss to expect at the first step**, of uniform log-probabilities: T ln V − ln binom(T + S − R, 2S) for each
-utterance. - **The ignores-the-audio ratio**: the loss, divided by the loss with every frame replaced by the mean
-posterior. Near 1 the audio is ignored. Below 0.8 it is used, even if the text is still empty: wait. - **The texts that
-cannot fit**: those with S + R greater than their frames."""
+- **The loss to expect at the first step**, of uniform log-probabilities: T ln V − ln binom(T + S − R, 2S) an utterance.
+- **The ignores-the-audio ratio**: the loss, divided by the loss with every frame replaced by the mean posterior. Near 1 the
+  audio is ignored. Below 0.8 it is used, even if the text is still empty: wait.
+- **The texts that cannot fit**: those with S + R greater than their frames."""
 
 
 def section(each: Rule) -> str:

@@ -71,8 +71,8 @@ def output_length(length: int, layers: Sequence[Convolution]) -> Calculation:
         if after < 1:
             raise CalculatorError(
                 f"Layer {number} gets {now} frames and its kernel reaches over "
-                f"{layer.dilation * (layer.kernel - 1) + 1}, of "
-                f"which {2 * layer.padding} may be padding: nothing comes out. Use longer audio or smaller kernels."
+                f"{layer.dilation * (layer.kernel - 1) + 1}, of which {2 * layer.padding} may be padding: nothing comes "
+                "out. Use longer audio or smaller kernels."
             )
         now = after
     halved = length // math.prod(layer.stride for layer in layers)

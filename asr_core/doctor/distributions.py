@@ -128,8 +128,9 @@ def _squeezed(evidence: Evidence) -> Found | None:
     if winners == 1 and float((spread > 0.999).float().mean()) < 0.95:
         return None
     return Found(
-        f"In every frame the most and the least probable token differ by at most {float(spread.max()):.3f} nats, and adding "
-        f"a constant turns the values into probabilities that sum to 1, with {winners} of the tokens near certainty.",
+        f"In every frame the most and the least probable token differ by at most {float(spread.max()):.3f} nats, and "
+        f"adding a constant turns the values into probabilities that sum to 1, with {winners} of the tokens near "
+        "certainty.",
         Severity.ERROR if winners > 1 else Severity.WARNING,
     )
 

@@ -74,7 +74,7 @@ class Evidence:
         given = as_tensor(log_probs, "log_probs")
         self.dtype = given.dtype
         self.device = device or (given.device.type if isinstance(log_probs, Tensor) else None)
-        self.layout = self._layout(given, as_counts(targets, "targets"))
+        self.layout = self._layout(given)
         if given.ndim == 2:
             given = given[:, None]
         ordered = given.permute(LAYOUTS[self.layout])  # (T, B, V)
@@ -113,20 +113,19 @@ class Evidence:
         }
         return present[need]
 
-    def _layout(self, given: Tensor, targets: Tensor) -> str:
+    def _layout(self, given: Tensor) -> str:
         batch, shape = len(self.target_lengths), tuple(given.shape)
         if not given.is_floating_point() or given.ndim not in (2, 3) or 0 in shape or batch == 0:
             raise EvidenceError(
                 f"log_probs is {str(given.dtype).removeprefix('torch.')} of shape {shape}; expected real numbers of "
-                "shape (T, B, V): "
-                "frames, utterances, tokens, none of them 0."
+                "shape (T, B, V): frames, utterances, tokens, none of them 0."
             )
         if given.ndim == 2:
             shape = (shape[0], 1, shape[1])
         if len(self.input_lengths) != batch:
             raise EvidenceError(
-                f"There are {len(self.input_lengths)} input lengths and {batch} target lengths; expected one of each for "
-                "every utterance."
+                f"There are {len(self.input_lengths)} input lengths and {batch} target lengths; expected one of each "
+                "for every utterance."
             )
         if shape[1] == batch:
             return "(T, B, V)"
@@ -135,8 +134,7 @@ class Evidence:
             return "(B, V, T)" if shape[1] < longest <= shape[2] else "(B, T, V)"
         raise EvidenceError(
             f"log_probs has shape {shape} and there are {batch} target lengths; expected (T, B, V), frames, then "
-            "utterances, "
-            f"then tokens, with {batch} in the middle. Permute it, or pass the lengths of the same batch."
+            f"utterances, then tokens, with {batch} in the middle. Permute it, or pass the lengths of the same batch."
         )
 
     def _padded(self, targets: Tensor) -> Tensor:
@@ -144,16 +142,14 @@ class Evidence:
         if targets.ndim == 1 and len(targets) != int(counts.sum()):
             raise EvidenceError(
                 f"targets holds {len(targets)} tokens in one row, but target_lengths adds up to {int(counts.sum())}; "
-                "expected "
-                "the two to be equal, or targets padded to (B, L)."
+                "expected the two to be equal, or targets padded to (B, L)."
             )
         if targets.ndim == 1:
             return torch.nn.utils.rnn.pad_sequence(targets.split(counts.tolist()), batch_first=True)  # (B, L)
         if targets.ndim != 2 or len(targets) != self.utterances:
             raise EvidenceError(
-                f"targets has shape {tuple(targets.shape)}; expected ({self.utterances}, L), a row for every "
-                "utterance, or all "
-                "of them in one row."
+                f"targets has shape {tuple(targets.shape)}; expected ({self.utterances}, L), a row for every utterance, "
+                "or all of them in one row."
             )
         return targets
 
@@ -166,9 +162,8 @@ class Evidence:
             )
         if self.labels is not None and len(self.labels) != self.vocabulary:
             raise EvidenceError(
-                f"There are {len(self.labels)} labels, but log_probs has {self.vocabulary} tokens; expected the text "
-                "of every "
-                "output, the blank's included."
+                f"There are {len(self.labels)} labels, but log_probs has {self.vocabulary} tokens; expected the text of "
+                "every output, the blank's included."
             )
         counts = {"durations": self.durations, "texts": self.texts, "ids": self.ids}
         for name, given in counts.items():
@@ -223,7 +218,8 @@ class Evidence:
     def mean_posterior(self) -> Tensor:
         """(V,): the mean over all frames of all utterances."""
         weights = self.heard.to(self.log_probs.dtype) / self.heard.sum().clamp_min(1)  # (T, B)
-        return torch.einsum("tbv,tb->v", self.log_probs.exp(), weights)
+        posteriors = self.log_probs.exp().masked_fill(~self.heard[..., None], 0)  # padding may hold anything, NaN too
+        return torch.einsum("tbv,tb->v", posteriors, weights)
 
     @cached_property
     def blank_rate(self) -> float | None:
@@ -267,18 +263,15 @@ class Evidence:
         """log_probs (T, B', V) of the computable utterances -> (B',) on the CPU, for targets whose ids are shifted."""
         rows = self.computable
         with torch.no_grad():
-            return (
-                F.ctc_loss(
-                    log_probs,
-                    (self.targets[rows] + shift).clamp(0, self.vocabulary - 1).to(log_probs.device),
-                    self.available[rows],
-                    self.target_lengths[rows],
-                    blank=blank,
-                    reduction="none",
-                )
-                .double()
-                .cpu()
+            losses = F.ctc_loss(
+                log_probs,
+                (self.targets[rows] + shift).clamp(0, self.vocabulary - 1).to(log_probs.device),
+                self.available[rows],
+                self.target_lengths[rows],
+                blank=blank,
+                reduction="none",
             )
+        return losses.double().cpu()
 
     @cached_property
     def expected_initial_losses(self) -> list[float]:
@@ -337,9 +330,11 @@ class Evidence:
     def true_lengths(self) -> Tensor | None:
         """(B,): what the model's own output_lengths() makes of the lengths in the batch; None where there is no such
         thing."""
-        formula = getattr(self.model, "output_lengths", None)
-        lengths = self.inputs.lengths if self.inputs and formula else None
-        if lengths is None:
+        given = self.inputs.lengths if self.inputs else None
+        if given is None or not hasattr(self.model, "output_lengths"):
             return None
-        lengths = as_counts(formula(lengths), "output_lengths()").reshape(-1)
+        try:
+            lengths = as_counts(self.model.output_lengths(given), "output_lengths()").reshape(-1)
+        except Exception:  # a stranger's function of that name may want or be anything
+            return None
         return lengths if len(lengths) == self.utterances else None

@@ -37,14 +37,14 @@ def view_for_transpose(evidence: Evidence) -> Found | None:
     alone = evidence.rerun(last)
     if evidence.utterances < 2 or alone is None or len(alone) != len(together):
         return None
-    frames = int(evidence.available[last])
+    if not (frames := int(evidence.available[last])):
+        return None
     apart = float((alone[:frames, 0].log_softmax(-1) - together[:frames, last].log_softmax(-1)).abs().max())
     if apart <= (MIXED_HALF if evidence.half_model else MIXED):
         return None
     return Found(
-        f"{evidence.name(last)} alone, with the same padding, gets other log-probabilities than in the batch: they "
-        "differ by up "
-        f"to {apart:.2f} nats.".capitalize()
+        f"Alone, with the same padding, {evidence.name(last)} gets other log-probabilities than in the batch: they "
+        f"differ by up to {apart:.2f} nats."
     )
 
 
@@ -54,10 +54,8 @@ def _swaps(before: tuple[int, ...], after: tuple[int, ...], utterances: int) -> 
     first, second = before[:2]
     if after[:2] == (second, first) and first != second and utterances in (first, second) and 1 not in (first, second):
         return True  # (B, T, ...) -> (T, B, ...)
-    frames_first = after[1] in before[2:] and after[1] not in (second, second * before[2])
-    return (
-        len(before) == 4 and len(after) == 3 and first == after[0] == utterances and frames_first
-    )  # (B, C, M, T) -> (B, T, C * M)
+    frames_first = after[1] in before[2:] and after[1] not in (second, second * before[2])  # (B, C, M, T) -> (B, T, C * M)
+    return len(before) == 4 and len(after) == 3 and first == after[0] == utterances and frames_first
 
 
 @rule(
@@ -80,9 +78,8 @@ def plateau(evidence: Evidence) -> Found | None:
     if ratio is None or ratio <= PLATEAU_RATIO:
         return None
     return Found(
-        f"At step {evidence.step}, {evidence.blank_rate:.0%} of the frames are blanks and the loss is {ratio:.2f} "
-        "times that of a "
-        "model that hears nothing."
+        f"At step {evidence.step}, {evidence.blank_rate:.0%} of the frames are blanks and the loss is {ratio:.2f} times "
+        "that of a model that hears nothing."
     )
 
 
@@ -104,8 +101,7 @@ def not_finite(evidence: Evidence) -> Found | None:
             return None
         return Found(
             f"The loss is {_first_bad(evidence.loss)}, but log_probs is finite and every text fits: something other "
-            "than the "
-            "CTC loss is added to it, or it was divided by 0."
+            "than the CTC loss is added to it, or it was divided by 0."
         )
     told = (
         f"log_probs holds NaN in {int(broken.sum())} of {evidence.utterances} utterances: first in "
@@ -153,7 +149,7 @@ def not_at_rest(evidence: Evidence) -> Found | None:
         return None
     shortest = int(lengths.argmin())
     trimmed = evidence.rerun(shortest, trimmed=True)
-    if trimmed is None or len(trimmed) > evidence.frames:
+    if trimmed is None or not 0 < len(trimmed) <= len(evidence.outputs):
         return None
     alone = trimmed[:, 0].log_softmax(-1)  # (T', V)
     padded = evidence.outputs[: len(alone), shortest].log_softmax(-1)
@@ -161,8 +157,8 @@ def not_at_rest(evidence: Evidence) -> Found | None:
     if apart <= LEAK or not changed:
         return None
     return Found(
-        f"Without its padding, {evidence.name(shortest)} gets another best token in {changed} of {len(alone)} frames, and "
-        f"log-probabilities that differ by up to {apart:.2f} nats.",
+        f"Without its padding, {evidence.name(shortest)} gets another best token in {changed} of {len(alone)} frames, "
+        f"and log-probabilities that differ by up to {apart:.2f} nats.",
         Severity.WARNING,
     )
 
@@ -222,7 +218,6 @@ def batch_statistics(evidence: Evidence) -> Found | None:
         return None
     return Found(
         f"The features of the batch have mean {float(rows.mean()):.1e} and deviation {float(every.std()):.5f}, while "
-        "those of "
-        f"single utterances have means up to {float(each.abs().max()):.2f}: they were normalised by this batch.",
+        f"those of single utterances have means up to {float(each.abs().max()):.2f}: they were normalised by this batch.",
         Severity.WARNING,
     )

@@ -40,8 +40,7 @@ def read(path: str | Path) -> dict[str, object]:
     if missing := [name for name in REQUIRED if name not in arrays]:
         raise EvidenceError(
             f"{path.name} lacks {', '.join(missing)}; it holds {', '.join(sorted(arrays)) or 'nothing'}. Expected "
-            f"log_probs (T, B, V), "
-            "targets (B, L) or in one row, input_lengths (B,), target_lengths (B,) and blank."
+            "log_probs (T, B, V), targets (B, L) or in one row, input_lengths (B,), target_lengths (B,) and blank."
         )
     return {name: _single(name, arrays[name]) for name in (*REQUIRED, *OPTIONAL) if name in arrays}
 

@@ -76,16 +76,12 @@ def rule(
     return register
 
 
-@dataclass(frozen=True)
 class Examination:
     """Rules applied to evidence, each at most once, in the order in which they explain each other."""
 
-    evidence: Evidence
-    heavy: bool = True
-
-    @cached_property
-    def _answers(self) -> dict[int, Found | None]:
-        return {}
+    def __init__(self, evidence: Evidence, heavy: bool) -> None:
+        self.evidence, self.heavy = evidence, heavy
+        self._answers: dict[int, Found | None] = {}
 
     def answer(self, number: int) -> Found | None:
         if number not in self._answers:

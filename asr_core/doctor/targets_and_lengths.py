@@ -44,7 +44,7 @@ def batch_first(evidence: Evidence) -> Found | None:
         float((values.narrow(axis, 1, shape[axis] - 1) - values.narrow(axis, 0, shape[axis] - 1)).abs().mean())
         for axis in (0, 1)
     ]
-    if along[0] <= 2 * along[1]:
+    if not along[0] > 2 * along[1]:  # nor when padding holds NaN
         return None
     return Found(
         f"There are {shape[0]} frames and {shape[0]} utterances, so the shape cannot tell; but neighbours differ by "
@@ -96,9 +96,8 @@ def divided_twice(evidence: Evidence) -> Found | None:
     longest, frames = int(evidence.input_lengths.max()), evidence.frames
     if longest == frames - 1 and frames >= 16:
         return Found(
-            f"The longest input length is {longest}, but log_probs has {frames} frames: T // 2 of a stride-2, "
-            "kernel-3, padding-1 "
-            "convolution, whose true length is (T - 1) // 2 + 1, loses a frame like this.",
+            f"The longest input length is {longest}, but log_probs has {frames} frames: T // 2 of a stride-2, kernel-3, "
+            "padding-1 convolution, whose true length is (T - 1) // 2 + 1, loses a frame like this.",
             Severity.NOTE,
         )
     factor = next((factor for factor in FACTORS if longest in (frames // factor, -(-frames // factor))), None)
@@ -138,8 +137,7 @@ def padded_input_lengths(evidence: Evidence) -> Found | None:
         return None
     return Found(
         f"All {evidence.utterances} input lengths are {int(lengths[0])}, but the shortest utterance lasts "
-        f"{shortest / longest:.0%} "
-        "of the longest.",
+        f"{shortest / longest:.0%} of the longest.",
         Severity.WARNING,
     )
 
@@ -187,8 +185,7 @@ def _misfits(evidence: Evidence) -> str:
     first = int(short.nonzero()[0])
     return (
         f"{int(short.sum())} of {evidence.utterances} texts cannot fit: {evidence.name(first)} needs "
-        f"{int(evidence.needed[first])} "
-        f"frames and has {int(evidence.available[first])}."
+        f"{int(evidence.needed[first])} frames and has {int(evidence.available[first])}."
     )
 
 
@@ -223,8 +220,8 @@ def padded_target_lengths(evidence: Evidence) -> Found | None:
     first = int(padded.nonzero()[0])
     return Found(
         f"All {evidence.utterances} target lengths are {int(lengths[0])}, and {int(padded.sum())} targets end in token "
-        f"{padding}"
-        f"{', the blank' if padding == evidence.blank else ''}: {evidence.name(first)} {int(runs[first])} times.",
+        f"{padding}{', the blank' if padding == evidence.blank else ''}: {evidence.name(first)} {int(runs[first])} "
+        "times.",
         Severity.ERROR if certain else Severity.WARNING,
     )
 
@@ -245,8 +242,8 @@ def blank_in_targets(evidence: Evidence) -> Found | None:
         return None
     meaning = f", which the labels call {evidence.labels[evidence.blank]!r}" if evidence.labels else ""
     return Found(
-        f"{int(found.sum())} of {int(evidence.labelled.sum())} labels are token {evidence.blank}, the blank{meaning}, in "
-        f"{int(found.any(1).sum())} of {evidence.utterances} utterances: first in "
+        f"{int(found.sum())} of {int(evidence.labelled.sum())} labels are token {evidence.blank}, the blank{meaning}, "
+        f"in {int(found.any(1).sum())} of {evidence.utterances} utterances: first in "
         f"{evidence.name(int(found.any(1).nonzero()[0]))}."
     )
 

@@ -50,8 +50,8 @@ def wrong_blank(evidence: Evidence) -> Found | None:
         named = [index for index, name in enumerate(names) if name in CERTAIN_BLANKS]
         if named and names[evidence.blank] not in BLANKS:
             return Found(
-                f"blank is {evidence.blank}, which the labels call {evidence.labels[evidence.blank]!r}; token {named[0]} is "
-                f"{evidence.labels[named[0]]!r}."
+                f"blank is {evidence.blank}, which the labels call {evidence.labels[evidence.blank]!r}; token "
+                f"{named[0]} is {evidence.labels[named[0]]!r}."
             )
     if not evidence.holds_log_probabilities or int(evidence.available.sum()) < FRAMES_TO_JUDGE or not evidence.characters:
         return None

@@ -66,27 +66,37 @@ class Watch:
         that was examined, else None. What the tensors hold never makes it raise: it says so instead.
         """
         step, self.steps = self.steps, self.steps + 1
+        tensors = (log_probs, targets, input_lengths, target_lengths)
+        try:
+            return self._look(step, tensors, loss, ids, durations, gradient_norm)
+        except EvidenceError as error:
+            self._say(step, "stop", str(error))
+        except Exception as error:  # no memory left, say: a training must not die of its doctor
+            self._say(step, "check", f"the Doctor could not look at this step: {error}", "itself")
+        return None
+
+    def _look(
+        self,
+        step: int,
+        tensors: tuple,
+        loss: object,
+        ids: Sequence[object] | None,
+        durations: object,
+        gradient_norm: float | None,
+    ) -> Diagnosis | None:
         alarm, check = self._alarm(loss), step == self.next_check
         if check:
             self.next_check = 2 * step - self.start
         if not (alarm or check or step < self.start + FIRST_STEPS):
             return None
-        tensors = (log_probs, targets, input_lengths, target_lengths)
         facts = {"blank": self.blank, "step": step, "model": self.model}
-        try:
-            evidence = Evidence(*tensors, **facts, ids=ids, durations=durations, loss=loss)
-        except EvidenceError as error:
-            self._say(step, "stop", str(error))
-            return None
+        evidence = Evidence(*tensors, **facts, ids=ids, durations=durations, loss=loss)
         diagnosis = conclude(evidence, heavy=alarm)
         for finding in diagnosis.findings:
             self._report(step, finding)
         if alarm and diagnosis.healthy:
-            self._say(
-                step,
-                "check",
-                "the loss is negative, but the CTC loss of this batch is not: another term is subtracted from it.",
-            )
+            told = "the loss is negative, but the CTC loss of this batch is not: another term is subtracted from it."
+            self._say(step, "check", told)
         if check:
             self._judge_gradient(step, gradient_norm)
             if not diagnosis.errors:

@@ -6,6 +6,7 @@ from asr_core.alignment import AlignmentError, Span
 from asr_core.audio import AudioError
 from asr_core.checkpoint import Checkpoint, CheckpointError
 from asr_core.ctc import CtcError, ctc_loss
+from asr_core.doctor import Diagnosis, EvidenceError, diagnose, watch
 from asr_core.emission import Emission
 from asr_core.reference import Reference, align
 from asr_core.sound import Sound
@@ -16,4 +17,5 @@ from asr_core.transcription import Transcription
 DEFAULT_CHECKPOINT = Path(__file__).parent.parent / "checkpoints" / "fast"
 
 __all__ = ["DEFAULT_CHECKPOINT", "AlignmentError", "Alphabet", "AudioError", "Checkpoint", "CheckpointError", "CtcError"]
-__all__ += ["Emission", "Reference", "Sound", "Span", "TextError", "Transcriber", "Transcription", "align", "ctc_loss"]
+__all__ += ["Diagnosis", "Emission", "EvidenceError", "Reference", "Sound", "Span", "TextError", "Transcriber"]
+__all__ += ["Transcription", "align", "ctc_loss", "diagnose", "watch"]

@@ -1,12 +1,12 @@
-"""python -m asr_core COMMAND. Exit code 2 when some input could not be used."""
+"""python -m asr_core COMMAND. Exit code 2 when some input could not be used, and 1 when diagnose finds an error."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from asr_core import DEFAULT_CHECKPOINT, AlignmentError, AudioError, CheckpointError, TextError
-from asr_core.commands import compress, evaluate, language_model, transcribe
+from asr_core import DEFAULT_CHECKPOINT, AlignmentError, AudioError, CheckpointError, EvidenceError, TextError
+from asr_core.commands import compress, diagnose, evaluate, language_model, transcribe
 from asr_core.data.utterances import DataError
 from asr_core.language_model import LanguageModelError
 
@@ -15,13 +15,13 @@ def main() -> int:
     description = "Transcribe speech, align text with it, and measure a model."
     parser = argparse.ArgumentParser(prog="python -m asr_core", description=description)
     commands = parser.add_subparsers(dest="command", required=True)
-    for module in (transcribe, evaluate, language_model, compress):
+    for module in (transcribe, evaluate, language_model, compress, diagnose):
         for command in module.add(commands):  # those that need a model
             command.add_argument("--checkpoint", default=str(DEFAULT_CHECKPOINT), metavar="DIR_OR_HUB_ID")
     args = parser.parse_args()
     try:
         return args.run(args)
-    except (AlignmentError, AudioError, CheckpointError, DataError, LanguageModelError, TextError) as error:
+    except (AlignmentError, AudioError, CheckpointError, DataError, EvidenceError, LanguageModelError, TextError) as error:
         print(error, file=sys.stderr)
         return 2
 

@@ -11,6 +11,7 @@ from synthetic import MELS, TINY, tiny_model, toy_corpus
 
 from asr_core import checkpoint
 from asr_core.augment import AugmentConfig
+from asr_core.ctc import CtcError
 from asr_core.features import FeatureConfig
 from asr_core.training.config import PRESETS, TrainingConfig
 from asr_core.training.loop import STATE, TrainingRun
@@ -133,6 +134,39 @@ def test_broken_utterances_are_skipped_named_and_counted_once(corpus, tmp_path, 
     assert printed.count("Skipped gone: There is no file") == 1
     assert "1 utterances skipped in training" in printed
     assert list(run.progress["skipped"]) == ["gone"]
+
+
+@pytest.mark.parametrize("head", ["head", "phone_head"])
+def test_weights_that_are_not_finite_stop_the_run_with_the_utterance_and_the_weight(corpus, tmp_path, head):
+    run = run_of(config_of("attention_unet"), corpus, tmp_path / "run")
+    with torch.no_grad():
+        getattr(run.encoder, head).bias[0] = float("nan")
+    first = corpus[2:][run.batches_of_epoch[0][0][0]].id
+    with pytest.raises(CtcError, match=f"NaN in 2 of 2 utterances: first in utterance {first}.*first {head}.bias"):
+        run.run()
+
+
+def test_the_doctor_says_nothing_against_a_healthy_run_and_is_told_where_it_goes_on(config, corpus, tmp_path, capsys):
+    run = run_of(replace(config, epochs=8), corpus, tmp_path / "run")
+    assert run.run(max_minutes=0.0) is False
+    run = run_of(replace(config, epochs=8), corpus, tmp_path / "run")
+    assert run.doctor.steps == 1 and run.run() and run.doctor.steps == 32
+    said = [line for line in capsys.readouterr().out.splitlines() if "Doctor" in line]
+    assert all("wait, because" in line for line in said) and len(said) <= 1
+
+
+def test_a_text_that_cannot_fit_stops_the_run_with_its_utterance(corpus, tmp_path, monkeypatch):
+    run = run_of(config_of("attention_unet"), corpus, tmp_path / "run")
+    ordinary = run.encoder.forward
+
+    def hasty(features, lengths):
+        encoded = ordinary(features, lengths)
+        return encoded._replace(lengths=encoded.lengths.clamp_max(2))
+
+    monkeypatch.setattr(run.encoder, "forward", hasty)
+    first = corpus[2:][run.batches_of_epoch[0][0][0]].id
+    with pytest.raises(CtcError, match=f"2 of 2 texts cannot fit: utterance {first} needs . frames and has 2"):
+        run.run()
 
 
 def test_a_run_can_start_from_a_checkpoint(corpus, tmp_path):

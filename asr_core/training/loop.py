@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from asr_core import checkpoint, ctc
+from asr_core import checkpoint, ctc, doctor
 from asr_core.checkpoint import Checkpoint, CheckpointError
+from asr_core.ctc import CtcError
 from asr_core.data.batches import Batch, Skipped, SpeechDataset, bucket, evaluation_batches, loader
 from asr_core.data.phones import PHONE_BLANK
 from asr_core.data.utterances import Utterance
@@ -79,6 +80,7 @@ class TrainingRun:
         self.progress = {"epoch": 0, "batch": 0, "step": 0, "best_wer": None, "skipped": {}, "trained_s": 0.0, "history": []}
         if (out / STATE).exists():
             self.resume()
+        self.doctor = doctor.watch(self.encoder, blank=self.alphabet.blank, say=tqdm.write, steps_done=self.progress["step"])
 
     def batches(self, epoch: int) -> list[list[int]]:
         generator = torch.Generator().manual_seed(self.config.seed * 10_007 + epoch)
@@ -190,7 +192,8 @@ class TrainingRun:
         """One update. Returns the CTC loss in nats a character, and the gradient norm before clipping."""
         with self.autocast():
             encoded = self.encoder(batch.features.to(self.device), batch.feature_lengths.to(self.device))
-        losses = self.character_losses(encoded, batch)  # (B,)
+        log_probs = encoded.logits.float().log_softmax(-1)  # (B, T', V)
+        losses = self.character_losses(log_probs, encoded.lengths, batch)  # (B,)
         characters = int(batch.target_lengths.sum())
         loss = losses.sum() / characters
         total = loss
@@ -199,20 +202,39 @@ class TrainingRun:
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         norm = float(torch.nn.utils.clip_grad_norm_(self.encoder.parameters(), self.config.clip))
+        self.doctor.step(
+            log_probs.transpose(0, 1),
+            batch.targets,
+            encoded.lengths,
+            batch.target_lengths,
+            losses,
+            ids=[utterance.id for utterance in batch.utterances],
+            durations=batch.feature_lengths,
+            gradient_norm=norm,
+        )
         if math.isfinite(norm):
             self.optimiser.step()
             self.average()
         else:
-            for utterance, value in zip(batch.utterances, losses.tolist(), strict=True):
-                if not math.isfinite(value):
-                    self.report(Skipped(utterance.id, f"Its loss is {value}."))
             tqdm.write(f"Step {self.progress['step']}: the gradient is {norm}; this update was left out.")
         return float(loss.detach()), norm
 
-    def character_losses(self, encoded: Encoded, batch: Batch) -> Tensor:
-        log_probs = encoded.logits.float().log_softmax(-1)  # (B, T', V)
+    def character_losses(self, log_probs: Tensor, lengths: Tensor, batch: Batch) -> Tensor:
+        """log_probs (B, T', V), lengths (B,) -> (B,)."""
         targets, target_lengths = batch.targets.to(self.device), batch.target_lengths.to(self.device)
-        return ctc.ctc_loss(log_probs, targets, encoded.lengths, target_lengths, self.alphabet.blank)
+        ids = [utterance.id for utterance in batch.utterances]
+        return self.ctc_losses(log_probs, targets, lengths, target_lengths, self.alphabet.blank, ids)
+
+    def ctc_losses(
+        self, log_probs: Tensor, targets: Tensor, lengths: Tensor, target_lengths: Tensor, blank: int, ids: Sequence[str]
+    ) -> Tensor:
+        """As ctc.ctc_loss, but what it refuses raises CtcError with the Doctor's diagnosis, which names the utterance."""
+        try:
+            return ctc.ctc_loss(log_probs, targets, lengths, target_lengths, blank)
+        except CtcError as error:
+            tensors = (log_probs.transpose(0, 1), targets, lengths, target_lengths)
+            errors = doctor.diagnose(*tensors, blank=blank, ids=ids, model=self.encoder).errors
+            raise CtcError(" ".join(f"{finding.evidence} {finding.fix}" for finding in errors) or str(error)) from error
 
     def phone_loss(self, encoded: Encoded, batch: Batch) -> Tensor:
         """The CTC loss of the middle layer, in nats a phone, over the utterances that have a pronunciation that fits."""
@@ -221,7 +243,9 @@ class TrainingRun:
         if not usable.any():
             return encoded.logits.new_zeros((), dtype=torch.float32)
         log_probs = encoded.phone_logits.float().log_softmax(-1)[usable]  # (B', T', P)
-        losses = ctc.ctc_loss(log_probs, phones[usable], encoded.lengths[usable], lengths[usable], PHONE_BLANK)
+        ids = [utterance.id for utterance, used in zip(batch.utterances, usable.tolist(), strict=True) if used]
+        tensors = (log_probs, phones[usable], encoded.lengths[usable], lengths[usable])
+        losses = self.ctc_losses(*tensors, PHONE_BLANK, ids)
         return losses.sum() / lengths[usable].sum()
 
     def phone_weight(self) -> float:

@@ -3,6 +3,8 @@
     python train.py --data manifest.tsv --out runs/fast                      the page's model (splits train, valid)
     python train.py --data LIBRISPEECH_ROOT --train-subsets train-clean-100 --valid-subsets test-clean --download
     python train.py --preset deepspeech2 --data ... --out runs/deepspeech2   the starting script, mended
+    torchrun --nproc-per-node 8 train.py --data ... --out runs/fast          on all GPUs (or cores) of a machine
+    torchrun --nnodes 2 --node-rank 0 --master-addr HOST --nproc-per-node 8 train.py ...   and of several
 
 Interrupt it whenever you like: the same command goes on where it stopped. --max-minutes stops it cleanly.
 OUT/best and OUT/last are checkpoints for `python app.py --checkpoint` and `python -m asr_core`; curves are in
@@ -25,15 +27,25 @@ from asr_core.data.batches import evaluation_batches
 from asr_core.data.librispeech import librispeech_subsets
 from asr_core.data.utterances import DataError, Utterance, read_speakers, read_utterances, split_speakers
 from asr_core.evaluation import evaluate
+from asr_core.training import processes
 from asr_core.training.config import PRESETS, TrainingConfig
 from asr_core.training.loop import TrainingRun
 from asr_core.training.state import StateError
+
+RECIPE = ("epochs", "max_lr", "batch_size", "batch_s", "optimiser", "ema_decay", "phone_weight", "consistency", "seed")
 
 
 def positive(text: str) -> float:
     value = float(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"it is {text}; it must be greater than 0")
+    return value
+
+
+def part_of_one(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"it is {text}; it must lie between 0 and 1")
     return value
 
 
@@ -57,24 +69,39 @@ def arguments() -> argparse.Namespace:
     run.add_argument("--max-minutes", type=float, default=math.inf, help="stop cleanly after this long; run again to go on")
     run.add_argument("--threads", type=int, default=1, help="torch threads; more than one only on an idle machine (1)")
     run.add_argument("--workers", type=int, default=1, help="processes that decode audio; 0 for none (1)")
-    recipe = parser.add_argument_group("recipe, in place of the preset's")
-    recipe.add_argument("--epochs", type=positive_whole)
+    recipe = parser.add_argument_group("recipe, in place of the preset's (printed at the start, saved in every checkpoint)")
+    recipe.add_argument("--epochs", type=positive_whole, help="passes over the training data")
     recipe.add_argument("--max-lr", type=positive, help="peak of the one-cycle schedule")
     recipe.add_argument("--batch-size", type=positive_whole, help="utterances in a batch")
-    recipe.add_argument("--batch-s", type=positive, help="seconds of audio in a batch")
-    recipe.add_argument("--phone-weight", type=float, nargs=2, metavar=("FIRST", "LAST"), help="of the phone CTC loss")
-    recipe.add_argument("--seed", type=int)
+    recipe.add_argument("--batch-s", type=positive, help="seconds of audio in a batch, over all processes")
+    recipe.add_argument("--optimiser", choices=("adamw", "muon"), help="muon learns more a step, and pays on a GPU")
+    recipe.add_argument("--dropout", type=part_of_one, help="in the encoder")
+    recipe.add_argument("--ema-decay", type=part_of_one, help="of the averaged weights; 0 for none")
+    recipe.add_argument("--phone-weight", type=part_of_one, nargs=2, metavar=("FIRST", "LAST"), help="of the phone CTC loss")
+    recipe.add_argument("--consistency", type=positive, metavar="WEIGHT", help="of CR-CTC, such as 0.2; doubles the work")
+    recipe.add_argument("--noise", type=part_of_one, metavar="PART", help="of the utterances that get noise")
+    recipe.add_argument("--reverberation", type=part_of_one, metavar="PART", help="of the utterances put into a room")
+    recipe.add_argument("--band-limit", type=part_of_one, metavar="PART", help="of the utterances without high frequencies")
+    recipe.add_argument("--seed", type=int, help="of everything random")
     return parser.parse_args()
 
 
-def configuration(args: argparse.Namespace) -> TrainingConfig:
+def configuration(args: argparse.Namespace, device: torch.device) -> TrainingConfig:
+    """The preset with what was chosen in its place."""
     config = PRESETS[args.preset]
-    chosen = {name: getattr(args, name) for name in ("epochs", "max_lr", "batch_size", "batch_s", "phone_weight", "seed")}
-    chosen = {name: value for name, value in chosen.items() if value is not None}
+    given = {name: value for name, value in vars(args).items() if value is not None}
+    chosen = {name: given[name] for name in RECIPE if name in given}
     if "batch_size" in chosen:
         chosen.setdefault("batch_s", None)
     elif "batch_s" in chosen:
         chosen["batch_size"] = None
+    if "dropout" in given:
+        chosen["encoder"] = {**config.encoder, "dropout": args.dropout}
+    rooms = {name: given[name] for name in ("noise", "reverberation", "band_limit") if name in given}
+    chosen["augmentation"] = dataclasses.replace(config.augmentation, **rooms)
+    if config.bfloat16 and device.type == "cpu" and not torch.cpu._is_avx512_bf16_supported():
+        print("This processor has no bfloat16 products, so everything is computed in float32: slower, and as good.")
+        chosen["bfloat16"] = False
     return dataclasses.replace(config, **chosen)
 
 
@@ -106,29 +133,36 @@ def main() -> int:
     args = arguments()
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
+    device = processes.start()
     try:
-        config = configuration(args)
-        train, valid = corpus(args)
-        run = TrainingRun(config, train, valid, args.out, init_from=args.init_from, workers=args.workers)
+        return train(args, device)
     except (DataError, StateError, checkpoint.CheckpointError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
-    print(json.dumps(config.as_dict(), indent=2))
-    hours = [sum(utterance.duration_s for utterance in part) / 3600 for part in (train, valid)]
-    print(
-        f"{run.encoder.parameter_count:,} parameters on {run.device}; "
-        f"{len(train):,} training utterances ({hours[0]:.1f} h), {len(valid):,} validation utterances ({hours[1]:.1f} h); "
-        f"{run.total_steps:,} steps, {run.progress['step']:,} done"
-    )
-    try:
-        finished = run.run(args.max_minutes)
-    except CtcError as error:  # the state on disk is from before
-        print(f"train.py: training failed at step {run.progress['step']:,}. {error}", file=sys.stderr)
+    except (CtcError, processes.ProcessLost) as error:  # the state on disk is from before
+        print(f"train.py: training failed. {error}", file=sys.stderr)
         return 1
-    if finished:
+    finally:
+        processes.leave()
+
+
+def train(args: argparse.Namespace, device: torch.device) -> int:
+    config = configuration(args, device)
+    train, valid = corpus(args)
+    run = TrainingRun(config, train, valid, args.out, init_from=args.init_from, workers=args.workers, device=device)
+    hours = [sum(utterance.duration_s for utterance in part) / 3600 for part in (train, valid)]
+    say = print if processes.is_first() else lambda _: None
+    say(json.dumps(config.as_dict(), indent=2))
+    say(
+        f"{run.encoder.parameter_count:,} parameters on {device.type}, processes: {processes.count()}; "
+        f"{len(train):,} training utterances ({hours[0]:.1f} h), {len(valid):,} validation utterances ({hours[1]:.1f} h); "
+        f"{config.epochs} epochs of about {len(run.batches):,} steps, {run.progress['step']:,} steps done"
+    )
+    finished = run.run(args.max_minutes)
+    if not finished:
+        say(f"Stopped after step {run.progress['step']:,}; the same command goes on from here.")
+    elif processes.is_first():
         final_test(run, args.out / "best")
-    else:
-        print(f"Stopped after step {run.progress['step']:,} of {run.total_steps:,}; the same command goes on from here.")
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,6 +41,20 @@ class Evaluation:
     compute_s: float
     decoded: tuple[Decoded, ...]
     skipped: tuple[Skipped, ...]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Evaluation]) -> Evaluation:
+        """Of all utterances, from evaluations of parts of them. The parts' seconds of computing are added up."""
+        characters = sum((part.characters for part in parts), ErrorCounts())
+        return cls(
+            sum((part.words for part in parts), ErrorCounts()),
+            characters,
+            sum(part.loss * part.characters.reference for part in parts) / max(characters.reference, 1),
+            sum(part.audio_s for part in parts),
+            sum(part.compute_s for part in parts),
+            tuple(each for part in parts for each in part.decoded),
+            tuple(each for part in parts for each in part.skipped),
+        )
 
     @property
     def wer(self) -> float:

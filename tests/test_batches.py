@@ -60,7 +60,7 @@ def test_an_example_is_its_features_and_targets(tmp_path):
     (utterance,) = toy_corpus(tmp_path, 1)
     dataset = dataset_of([utterance], with_phones=True)
     example = dataset[0]
-    assert example.features.shape == (dataset.log_mel.output_lengths(round(utterance.duration_s * RATE)), MELS)
+    assert example.views[0].shape == (dataset.log_mel.output_lengths(round(utterance.duration_s * RATE)), MELS)
     assert Alphabet().decode(example.targets) == utterance.text
     assert example.phones.tolist() == pronounce(utterance.text)
 
@@ -86,7 +86,7 @@ def test_what_cannot_be_used_is_skipped_and_named_and_the_rest_is_kept(tmp_path)
 
 def test_a_target_that_fits_exactly_is_kept(tmp_path):
     (utterance,) = toy_corpus(tmp_path, 1)
-    frames = tiny_encoder("attention_unet").output_lengths(len(dataset_of([utterance])[0].features))
+    frames = tiny_encoder("attention_unet").output_lengths(len(dataset_of([utterance])[0].views[0]))
     fits, too_long = replace(utterance, text="ab" * frames), replace(utterance, text=("ab" * frames)[: frames + 1])
     fits = replace(fits, text=fits.text[:frames])
     dataset = dataset_of([fits, too_long])
@@ -97,11 +97,11 @@ def test_padding_is_zero_and_lengths_are_exact(tmp_path):
     dataset = dataset_of(toy_corpus(tmp_path, 4), with_phones=True)
     examples = [dataset[index] for index in range(4)]
     batch = collate(examples)
-    assert batch.features.shape == (4, 1, MELS, max(len(example.features) for example in examples))
+    assert batch.features.shape == (4, 1, MELS, max(len(example.views[0]) for example in examples))
     for row, example in enumerate(examples):
-        frames, tokens = len(example.features), len(example.targets)
+        frames, tokens = len(example.views[0]), len(example.targets)
         assert (batch.feature_lengths[row], batch.target_lengths[row]) == (frames, tokens)
-        assert torch.equal(batch.features[row, 0, :, :frames].T, example.features)
+        assert torch.equal(batch.features[row, 0, :, :frames].T, example.views[0])
         assert (batch.features[row, 0, :, frames:] == 0).all()
         assert torch.equal(batch.targets[row, :tokens], example.targets)
         assert batch.phone_lengths[row] == len(example.phones)
@@ -127,7 +127,7 @@ def test_random_draws_do_not_depend_on_workers_or_on_the_order(tmp_path):
 
 def test_another_seed_makes_other_examples(tmp_path):
     corpus = toy_corpus(tmp_path, 1)
-    first, second = (dataset_of(corpus, augmentation=AugmentConfig(), seed=seed)[0].features for seed in (1, 2))
+    first, second = (dataset_of(corpus, augmentation=AugmentConfig(), seed=seed)[0].views[0] for seed in (1, 2))
     assert not torch.equal(first, second)
 
 

@@ -77,9 +77,9 @@ def test_a_missing_file_is_reported_once_skipped_and_counted(finished):
 def test_a_run_stopped_and_continued_ends_with_the_same_weights(finished, folder):
     stopped = run(folder, "pieces", "--max-minutes", "0.0")
     assert stopped.returncode == 0
-    assert f"Stopped after step 1 of {4 * EPOCHS}; the same command goes on from here." in stopped.stdout
+    assert "Stopped after step 1; the same command goes on from here." in stopped.stdout
     continued = run(folder, "pieces")
-    assert continued.returncode == 0 and "1 done" in continued.stdout
+    assert continued.returncode == 0 and "1 steps done" in continued.stdout
     assert weights(folder, "pieces") == weights(folder, "whole")
 
 

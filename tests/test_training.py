@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from synthetic import MELS, TINY, tiny_model, toy_corpus
+from torch.distributions import Categorical, kl_divergence
 
 from asr_core import checkpoint
 from asr_core.augment import AugmentConfig
@@ -15,6 +16,8 @@ from asr_core.ctc import CtcError
 from asr_core.features import FeatureConfig
 from asr_core.training.config import PRESETS, TrainingConfig
 from asr_core.training.loop import STATE, TrainingRun
+from asr_core.training.losses import _disagreement
+from asr_core.training.schedule import one_cycle, set_rate
 from asr_core.training.state import StateError, load_state, save_state
 
 
@@ -80,7 +83,7 @@ def test_a_run_stopped_after_every_batch_ends_with_the_weights_of_one_that_was_n
     assert weights(tmp_path / "pieces") == weights(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("moment", ["step", "average", "character_losses", "validate", "export", "save"])
+@pytest.mark.parametrize("moment", ["step", "average", "examine", "validate", "export", "save"])
 def test_ctrl_c_at_any_moment_loses_nothing(config, corpus, tmp_path, monkeypatch, moment):
     run_of(config, corpus, tmp_path / "whole").run()
     run = run_of(config, corpus, tmp_path / "interrupted")
@@ -111,19 +114,69 @@ def test_a_finished_run_stays_as_it_is(config, corpus, tmp_path):
     assert weights(tmp_path / "run") == before
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3, 9, 10, 11, 20])
-def test_a_run_of_any_number_of_steps_has_a_schedule(corpus, tmp_path, steps):
-    config = config_of("attention_unet", epochs=1, batch_size=1, warmup=PRESETS["fast"].warmup)
-    utterances = (corpus * 2)[:steps]
-    run = TrainingRun(config, utterances, corpus[:1], tmp_path / "run", workers=0)
-    assert run.total_steps == steps
+@pytest.mark.parametrize("steps", [1, 2, 3, 20])
+def test_a_run_of_any_number_of_steps_has_a_rate_for_each(corpus, tmp_path, steps, monkeypatch):
     rates = []
-    for _ in range(steps):
-        rates.append(run.schedule.get_last_lr()[0])
-        run.optimiser.step()
-        run.schedule.step()
-    assert all(0 <= rate <= config.max_lr * (1 + 1e-9) for rate in rates)
-    assert steps < 9 or max(rates) > 0.5 * config.max_lr
+    monkeypatch.setattr("asr_core.training.loop.set_rate", lambda optimisers, max_lr, factor: rates.append(factor))
+    config = config_of("attention_unet", epochs=1, batch_size=1, warmup=PRESETS["fast"].warmup)
+    TrainingRun(config, (corpus * 2)[:steps], corpus[:1], tmp_path / "run", workers=0).run()
+    assert len(rates) == steps and all(0 < rate <= 1 for rate in rates)
+    assert steps < 20 or max(rates) > 0.9
+
+
+@pytest.mark.parametrize("warmup", [0.1, 0.3])
+def test_the_cycle_is_that_of_torch(warmup):
+    steps = 2_000
+    optimiser = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
+    cycle = {"pct_start": warmup, "anneal_strategy": "linear", "final_div_factor": 1e9}
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1.0, steps, **cycle)
+    ours = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
+    for step in range(steps - 1):
+        set_rate([ours], 1.0, one_cycle(step / steps, warmup))
+        for mine, theirs in zip(ours.param_groups, optimiser.param_groups, strict=True):
+            assert mine["lr"] == pytest.approx(theirs["lr"], abs=6e-3)
+            assert mine["betas"][0] == pytest.approx(theirs["betas"][0], abs=6e-3)
+        optimiser.step()
+        schedule.step()
+
+
+def test_muon_takes_the_large_matrices_and_learns(corpus, tmp_path):
+    encoder = {**TINY["attention_unet"], "width": 128, "hidden": 128, "heads": 2}
+    config = config_of("attention_unet", encoder=encoder, optimiser="muon", epochs=10, max_lr=3e-3)
+    run = run_of(config, corpus, tmp_path / "run")
+    adamw, muon = ([p for group in each.param_groups for p in group["params"]] for each in run.optimisers)
+    assert all(p.ndim == 2 and min(p.shape) >= 128 for p in muon) and len(muon) > 5
+    assert len(adamw) + len(muon) == len(list(run.encoder.parameters()))
+    assert run.run(max_minutes=0.0) is False
+    run = run_of(config, corpus, tmp_path / "run")  # its momentum is in the state
+    assert run.run()
+    losses = [epoch["loss"] for epoch in run.progress["history"]]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_two_views_that_agree_disagree_by_nothing_and_others_by_both_divergences():
+    log_probs = torch.randn(2, 3, 5).log_softmax(-1)
+    lengths = torch.tensor([3, 2, 3, 2])
+    assert _disagreement(torch.cat([log_probs, log_probs]), lengths) == 0
+    other = torch.randn(2, 3, 5).log_softmax(-1).requires_grad_()
+    expected = sum(
+        kl_divergence(Categorical(logits=a[row, :frames]), Categorical(logits=b[row, :frames])).sum()
+        for row, frames in ((0, 3), (1, 2))
+        for a, b in ((log_probs, other), (other, log_probs))
+    )
+    found = float(_disagreement(torch.cat([log_probs, other]), lengths).detach())
+    assert found == pytest.approx(float(expected.detach()), rel=1e-5)
+
+
+def test_consistency_trains_two_views_of_every_utterance(corpus, tmp_path):
+    run = run_of(config_of("attention_unet", consistency=0.2, epochs=8), corpus, tmp_path / "run")
+    batch = next(iter(run.loader(0, run.batches)))
+    assert batch.views == 2 and len(batch.features) == 4 and batch.utterances[:2] == batch.utterances[2:]
+    assert not torch.equal(batch.features[:2], batch.features[2:])
+    assert torch.equal(batch.targets[:2], batch.targets[2:])
+    assert run.run()
+    losses = [epoch["loss"] for epoch in run.progress["history"]]
+    assert losses[-1] < 0.8 * losses[0]
 
 
 def test_broken_utterances_are_skipped_named_and_counted_once(corpus, tmp_path, capsys):
@@ -141,7 +194,7 @@ def test_weights_that_are_not_finite_stop_the_run_with_the_utterance_and_the_wei
     run = run_of(config_of("attention_unet"), corpus, tmp_path / "run")
     with torch.no_grad():
         getattr(run.encoder, head).bias[0] = float("nan")
-    first = corpus[2:][run.batches_of_epoch[0][0][0]].id
+    first = corpus[2:][run.batches[0][0]].id
     with pytest.raises(CtcError, match=f"NaN in 2 of 2 utterances: first in utterance {first}.*first {head}.bias"):
         run.run()
 
@@ -164,7 +217,7 @@ def test_a_text_that_cannot_fit_stops_the_run_with_its_utterance(corpus, tmp_pat
         return encoded._replace(lengths=encoded.lengths.clamp_max(2))
 
     monkeypatch.setattr(run.encoder, "forward", hasty)
-    first = corpus[2:][run.batches_of_epoch[0][0][0]].id
+    first = corpus[2:][run.batches[0][0]].id
     with pytest.raises(CtcError, match=f"2 of 2 texts cannot fit: utterance {first} needs . frames and has 2"):
         run.run()
 
@@ -218,10 +271,10 @@ def test_a_state_holds_weights_optimiser_numbers_and_randomness(tmp_path):
     optimiser = torch.optim.AdamW(model.parameters(), lr=0.1)
     model(torch.ones(2)).sum().backward()
     optimiser.step()
-    save_state(tmp_path / "state", {"model": model}, optimiser, {"step": 7})
+    save_state(tmp_path / "state", {"model": model}, [optimiser], {"step": 7})
     expected = torch.rand(3)
     other = torch.optim.AdamW(again.parameters(), lr=0.5)
-    assert load_state(tmp_path / "state", {"model": again}, other) == {"step": 7}
+    assert load_state(tmp_path / "state", {"model": again}, [other]) == {"step": 7}
     assert torch.equal(torch.rand(3), expected)
     assert torch.equal(again.weight, model.weight)
     assert json.dumps(other.state_dict()["param_groups"]) == json.dumps(optimiser.state_dict()["param_groups"])

@@ -17,13 +17,16 @@ from asr_core.data.utterances import Utterance
 from asr_core.features import LogMel
 from asr_core.text import Alphabet, TextError
 
+EVALUATION_BATCH_S = 100.0
+
 
 @dataclass(frozen=True)
 class Example:
-    """One utterance, ready: features (T, M), targets (L,), phones (P,), empty when a word has no pronunciation."""
+    """One utterance, ready: one or two views of its features (T, M), targets (L,), phones (P,), empty when a word has no
+    pronunciation."""
 
     utterance: Utterance
-    features: Tensor
+    views: tuple[Tensor, ...]
     targets: Tensor
     phones: Tensor
 
@@ -48,6 +51,7 @@ class Batch:
     phones: Tensor  # (B, P)
     phone_lengths: Tensor  # (B,), 0 where there is no pronunciation
     skipped: tuple[Skipped, ...]
+    views: int = 1  # 2: the second half of the batch is the first again, masked otherwise
 
 
 def bucket(
@@ -92,6 +96,7 @@ class SpeechDataset(Dataset):
         augmentation: augment.AugmentConfig | None = None,
         seed: int = 0,
         with_phones: bool = False,
+        views: int = 1,
     ) -> None:
         self.utterances = utterances
         self.log_mel = log_mel
@@ -100,6 +105,7 @@ class SpeechDataset(Dataset):
         self.augmentation = augmentation
         self.seed = seed
         self.with_phones = with_phones
+        self.views = views
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -118,13 +124,14 @@ class SpeechDataset(Dataset):
             if self.augmentation:
                 waveform = augment.augment_waveform(waveform, self.augmentation, rate)
             features = self.log_mel(waveform)  # (T, M)
+            views = [features]
             if self.augmentation:
-                features = augment.spec_augment(features, self.augmentation)
+                views = [augment.spec_augment(features, self.augmentation) for _ in range(self.views)]
         needed = int(ctc.frames_needed(targets[None], torch.tensor([len(targets)])))
         if needed > (frames := self.output_lengths(len(features))):
             return Skipped(utterance.id, f"Its {len(targets)} characters need {needed} frames and its audio has {frames}.")
         phones = torch.tensor(pronounce(utterance.text) if self.with_phones else [], dtype=torch.long)
-        return Example(utterance, features, targets, phones)
+        return Example(utterance, tuple(views), targets, phones)
 
 
 def collate(items: Sequence[Example | Skipped]) -> Batch | tuple[Skipped, ...]:
@@ -133,16 +140,19 @@ def collate(items: Sequence[Example | Skipped]) -> Batch | tuple[Skipped, ...]:
     skipped = tuple(item for item in items if isinstance(item, Skipped))
     if not examples:
         return skipped
-    features = pad_sequence([example.features for example in examples], batch_first=True)  # (B, T, M)
+    views = len(examples[0].views)
+    features = pad_sequence([example.views[view] for view in range(views) for example in examples], batch_first=True)
+    examples *= views
     return Batch(
         utterances=tuple(example.utterance for example in examples),
         features=features.transpose(1, 2)[:, None].contiguous(),  # (B, 1, M, T)
-        feature_lengths=torch.tensor([len(example.features) for example in examples]),
+        feature_lengths=torch.tensor([len(example.views[0]) for example in examples]),
         targets=pad_sequence([example.targets for example in examples], batch_first=True),
         target_lengths=torch.tensor([len(example.targets) for example in examples]),
         phones=pad_sequence([example.phones for example in examples], batch_first=True),
         phone_lengths=torch.tensor([len(example.phones) for example in examples]),
         skipped=skipped,
+        views=views,
     )
 
 
@@ -156,12 +166,12 @@ def evaluation_batches(
     log_mel: LogMel,
     alphabet: Alphabet,
     output_lengths: Callable[[int], int],
-    batch_s: float = 100.0,
     workers: int = 1,
+    share: Callable[[list[list[int]]], list[list[int]]] = list,
 ) -> DataLoader:
-    """Every utterance once, as it is, in batches of like duration."""
+    """Every utterance once, as it is, in batches of like duration. share: picks this process's batches, of several."""
     dataset = SpeechDataset(utterances, log_mel, alphabet, output_lengths)
-    return loader(dataset, bucket(utterances, None, batch_s, None), workers)
+    return loader(dataset, share(bucket(utterances, None, EVALUATION_BATCH_S, None)), workers)
 
 
 def loader(dataset: SpeechDataset, batches: list[list[int]], workers: int) -> DataLoader:

@@ -19,12 +19,14 @@ class TrainingConfig:
     epochs: int = 10
     batch_size: int | None = None  # utterances; either this or batch_s
     batch_s: float | None = None  # seconds of audio, padding included
-    max_lr: float = 5e-4  # OneCycleLR's peak
+    max_lr: float = 5e-4  # the one cycle's peak
     warmup: float = 0.3  # part of all steps before the peak
     weight_decay: float = 0.01
     clip: float = 1.0  # largest gradient norm
     ema_decay: float = 0.0  # of the averaged weights that are validated and saved; 0: the weights themselves
     phone_weight: tuple[float, float] = (0.0, 0.0)  # of the phone CTC loss: at the first step, at the last
+    consistency: float = 0.0  # of the disagreement between two views of each utterance (CR-CTC); doubles the work
+    optimiser: str = "adamw"  # or "muon"
     bfloat16: bool = False  # matrix products in bfloat16; the loss always in float32
     seed: int = 1
 

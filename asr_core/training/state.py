@@ -17,19 +17,20 @@ class StateError(ValueError):
     """A saved run that cannot be continued; the message says why and what to do."""
 
 
-def save_state(path: Path, modules: dict[str, nn.Module], optimiser: torch.optim.Optimizer, numbers: dict) -> None:
-    """modules: by name. numbers: anything JSON can hold. The optimiser's tensors and torch's random state go along."""
+def save_state(path: Path, modules: dict[str, nn.Module], optimisers: list[torch.optim.Optimizer], numbers: dict) -> None:
+    """modules: by name. numbers: anything JSON can hold. The optimisers' tensors and torch's random state go along."""
     tensors: dict[str, Tensor] = {"random_state": torch.get_rng_state()}
     for module_name, module in modules.items():
         tensors |= {f"{module_name}.{name}": tensor.contiguous() for name, tensor in module.state_dict().items()}
-    optimiser_state = optimiser.state_dict()
-    for index, slots in optimiser_state["state"].items():
-        tensors |= {f"optimiser.{index}.{slot}": value.contiguous() for slot, value in slots.items()}
-    header = {"numbers": numbers, "param_groups": optimiser_state["param_groups"]}
+    states = [optimiser.state_dict() for optimiser in optimisers]
+    for number, state in enumerate(states):
+        for index, slots in state["state"].items():
+            tensors |= {f"optimiser{number}.{index}.{slot}": value.contiguous() for slot, value in slots.items()}
+    header = {"numbers": numbers, "param_groups": [state["param_groups"] for state in states]}
     write_atomically(path, save(tensors, metadata={"state": json.dumps(header)}))
 
 
-def load_state(path: Path, modules: dict[str, nn.Module], optimiser: torch.optim.Optimizer) -> dict:
+def load_state(path: Path, modules: dict[str, nn.Module], optimisers: list[torch.optim.Optimizer]) -> dict:
     """Put everything back as it was and return `numbers`. Raises StateError."""
     try:
         with safe_open(path, framework="pt") as file:
@@ -40,12 +41,13 @@ def load_state(path: Path, modules: dict[str, nn.Module], optimiser: torch.optim
     try:
         for module_name, module in modules.items():
             module.load_state_dict(_below(module_name, tensors))
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _below("optimiser", tensors).items():
-            index, slot = name.split(".", 1)
-            slots.setdefault(int(index), {})[slot] = tensor
-        optimiser.load_state_dict({"state": slots, "param_groups": header["param_groups"]})
-    except (RuntimeError, ValueError) as error:
+        for number, (optimiser, groups) in enumerate(zip(optimisers, header["param_groups"], strict=True)):
+            slots: dict[int, dict[str, Tensor]] = {}
+            for name, tensor in _below(f"optimiser{number}", tensors).items():
+                index, slot = name.split(".", 1)
+                slots.setdefault(int(index), {})[slot] = tensor
+            optimiser.load_state_dict({"state": slots, "param_groups": groups})
+    except (RuntimeError, TypeError, ValueError) as error:
         raise StateError(f"{path} belongs to another model. Choose another --out, or delete it to start anew.") from error
     torch.set_rng_state(tensors["random_state"])
     return header["numbers"]

@@ -15,12 +15,12 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is i
 import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
 
-from asr_core import DEFAULT_CHECKPOINT, AlignmentError, AudioError, CheckpointError, TextError, Transcriber
+from asr_core import DEFAULT_CHECKPOINT, AlignmentError, AudioError, CheckpointError, TextError, Transcriber, Transcription
 from asr_core.data.utterances import read_manifest
 from asr_core.export import export_lanes
 from asr_core.reference import align
 from asr_core.viewer.component import AlignmentView
-from asr_core.viewer.payload import Lane, reference_lanes
+from asr_core.viewer.payload import Lane, heard_in, reference_lanes
 
 EXAMPLES = Path(__file__).parent / "examples" / "manifest.tsv"
 
@@ -47,28 +47,50 @@ DOWNLOAD = "(file) => Object.assign(document.createElement('a'), {href: file.url
 
 def build(transcriber: Transcriber, other: Transcriber | None = None) -> gr.Blocks:
     """The page for one model; with `other`, every recording shows both models' readings."""
+    words = "With a language model" if transcriber.model.language_model else "Beam search"
+    readings = {"Letters alone": ("greedy",), words: ("beam",)}
+    if other is None:
+        readings = {"Both": ("greedy", "beam")} | readings  # two models are two lanes already
+    lane_names = {"greedy": "letters alone", "beam": words.lower()}
 
-    def transcribe(path: str | None) -> tuple[str, list[Lane] | None, list[Lane] | None]:
+    def transcribe(path: str | None, reading: str) -> tuple[str, list[Lane] | None, list[Lane] | None]:
         """Text, and the lanes twice: for the view, and for what may be asked of them later."""
         if path is None:  # the recording was cleared
             return "", None, None
         try:
-            heard = transcriber.transcribe(path)
+            heard = transcriber.transcribe(path, readings[reading][0])
         except AudioError as error:
             raise gr.Error(str(error), print_exception=False) from error
-        lanes = [Lane("heard" if other is None else transcriber.model.name, heard)]
-        if other is not None:
-            lanes.append(Lane(other.model.name, other.transcribe((heard.sound.sample_rate, heard.sound.samples))))
-        if not heard.text:
+        return show(lanes_of(heard, reading))
+
+    def read_again(lanes: list[Lane] | None, reading: str) -> tuple[str, list[Lane], list[Lane]]:
+        """The same recording by other decoders; a typed sentence leaves the view."""
+        if lanes is None:
+            return gr.skip(), gr.skip(), gr.skip()
+        first = lanes[0].reading
+        return show(lanes_of(transcriber.read(first.emission, first.sound, readings[reading][0]), reading))
+
+    def lanes_of(first: Transcription, reading: str) -> list[Lane]:
+        """A lane for each decoder of this reading, or for each model."""
+        decoder, *more = readings[reading]
+        if other is None:
+            again = [(name, transcriber.read(first.emission, first.sound, name)) for name in more]
+            return [Lane(lane_names[name], each) for name, each in [(decoder, first), *again]]
+        second = other.transcribe((first.sound.sample_rate, first.sound.samples), decoder)
+        return [Lane(transcriber.model.name, first), Lane(other.model.name, second)]
+
+    def show(lanes: list[Lane]) -> tuple[str, list[Lane], list[Lane]]:
+        text = heard_in(lanes).text
+        if not text:
             gr.Info("The model heard no speech in this recording.")
-        return heard.text, lanes, lanes
+        return text, lanes, lanes
 
     def align_reference(lanes: list[Lane] | None, text: str) -> tuple[list[Lane], list[Lane], dict]:
         """The lanes with the typed sentence as the second, and the button that offers a spelling."""
         if lanes is None:
             raise gr.Error(NOTHING_YET, print_exception=False)
         try:
-            lanes = list(reference_lanes(align(lanes[0].reading, text)))
+            lanes = list(reference_lanes(align(heard_in(lanes), text)))
         except TextError as error:
             gr.Warning(str(error))
             return gr.skip(), gr.skip(), gr.update(visible=bool(error.suggestion), value=OFFER + error.suggestion)
@@ -99,6 +121,12 @@ def build(transcriber: Transcriber, other: Transcriber | None = None) -> gr.Bloc
                 )
             with gr.Column(scale=3):
                 text = gr.Textbox(label="What it heard", lines=3, buttons=["copy"], interactive=False)
+                reading = gr.Radio(
+                    list(readings),
+                    value=next(iter(readings)),
+                    label="How the letters become text",
+                    info="The best letter of each frame alone, or the likeliest words for the whole sound.",
+                )
                 with gr.Row():
                     examples = [
                         (gr.Button(f"“{' '.join(each.text.split()[:4])} …”", size="sm", min_width=140), str(each.path))
@@ -124,7 +152,9 @@ def build(transcriber: Transcriber, other: Transcriber | None = None) -> gr.Bloc
 
         model_queue = {"concurrency_id": "model", "concurrency_limit": 1}
         # One event for a recording, an upload, an example and the clearing of any of them.
-        recording.change(transcribe, recording, [text, view, lanes], api_name="transcribe", **model_queue)
+        shown = [text, view, lanes]
+        recording.change(transcribe, [recording, reading], shown, api_name="transcribe", **model_queue)
+        reading.input(read_again, [lanes, reading], shown, api_visibility="private", **model_queue)
         for button, path in examples:
             button.click(lambda path=path: path, None, recording, api_visibility="private")
         gr.on(

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from asr_core import CtcError, checkpoint
-from asr_core.data.batches import SpeechDataset, bucket, loader
+from asr_core.data.batches import evaluation_batches
 from asr_core.data.librispeech import librispeech_subsets
 from asr_core.data.utterances import DataError, Utterance, read_speakers, read_utterances, split_speakers
 from asr_core.evaluation import evaluate
@@ -95,9 +95,10 @@ def corpus(args: argparse.Namespace) -> tuple[list[Utterance], list[Utterance]]:
 def final_test(run: TrainingRun, folder: Path) -> None:
     """Load the saved checkpoint as anybody would, and measure it again, in float32."""
     loaded = checkpoint.load(folder)
-    dataset = SpeechDataset(run.valid_utterances, loaded.log_mel(), loaded.alphabet, loaded.encoder.output_lengths)
-    batches = bucket(run.valid_utterances, run.config.batch_size, run.config.batch_s, None)
-    evaluation = evaluate(loaded.encoder, loader(dataset, batches, run.workers), loaded.alphabet)
+    batches = evaluation_batches(
+        run.valid_utterances, loaded.log_mel(), loaded.alphabet, loaded.encoder.output_lengths, workers=run.workers
+    )
+    evaluation = evaluate(loaded.encoder, batches, loaded.alphabet)
     print(f"final test of {folder}: {json.dumps(evaluation.summary())}")
 
 

@@ -1,15 +1,17 @@
 """A folder or a Hub id <-> weights, configuration and alphabet. safetensors and JSON only: nothing is ever unpickled.
 
-NAME/model.safetensors   the encoder's weights, float16
+NAME/model.safetensors   the encoder's weights, float16, or 8 bits (quantisation)
 NAME/config.json         format, alphabet, features, encoder, training, metrics
+NAME/language_model.safetensors   what a beam search may heed, where there is one
 NAME/README.md           the model card, where somebody wrote one
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import torch
@@ -17,13 +19,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
+from asr_core import language_model, quantisation
 from asr_core.features import FeatureConfig, LogMel
 from asr_core.files import write_atomically
+from asr_core.language_model import LanguageModel
 from asr_core.models import Encoder, build_encoder, describe_encoder
 from asr_core.text import Alphabet
 
 FORMAT = 1
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
+WEIGHTS, CONFIG, LANGUAGE_MODEL = "model.safetensors", "config.json", "language_model.safetensors"
 
 
 class CheckpointError(ValueError):
@@ -40,6 +44,7 @@ class Checkpoint:
     alphabet: Alphabet
     training: dict = field(default_factory=dict)
     metrics: dict = field(default_factory=dict)
+    language_model: LanguageModel | None = None
 
     @property
     def frame_s(self) -> float:
@@ -49,9 +54,20 @@ class Checkpoint:
     def log_mel(self) -> LogMel:
         return LogMel(self.features)
 
-    def save(self, folder: Path) -> None:
-        """Write weights, then configuration, each atomically."""
-        tensors = {name: tensor.to(torch.float16).contiguous() for name, tensor in self.encoder.state_dict().items()}
+    def save(self, folder: Path, compressed: bool = False) -> None:
+        """Write weights, language model, then configuration, each atomically. compressed: matrices in 8 bits."""
+        tensors = {name: tensor.contiguous() for name, tensor in self.encoder.state_dict().items()}
+        if compressed:
+            tensors = quantisation.compress(tensors)
+        else:
+            tensors = {name: tensor.to(torch.float16) for name, tensor in tensors.items()}
+        write_atomically(folder / WEIGHTS, save_tensors(tensors, metadata={"format": "pt"}))
+        if self.language_model:
+            self.language_model.save(folder / LANGUAGE_MODEL)
+        self.save_config(folder)
+
+    def save_config(self, folder: Path) -> None:
+        """Write everything but the weights and the words, atomically."""
         config = {
             "format": FORMAT,
             "alphabet": asdict(self.alphabet),
@@ -60,7 +76,8 @@ class Checkpoint:
             "training": self.training,
             "metrics": self.metrics,
         }
-        write_atomically(folder / WEIGHTS, save_tensors(tensors, metadata={"format": "pt"}))
+        if self.language_model:
+            config["language_model"] = {name: getattr(self.language_model, name) for name in ("weight", "word_bonus")}
         write_atomically(folder / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
 
 
@@ -83,7 +100,8 @@ def load(source: str | Path) -> Checkpoint:
             f"{encoder.config.n_mels} mel bins, the alphabet {len(alphabet)} tokens and the features {features.n_mels} bins."
         )
     _load_weights(encoder, folder)
-    return Checkpoint(folder.name, encoder.eval(), features, alphabet, config.get("training", {}), config.get("metrics", {}))
+    made, measured = config.get("training", {}), config.get("metrics", {})
+    return Checkpoint(folder.name, encoder.eval(), features, alphabet, made, measured, _load_words(folder, config))
 
 
 def _fetch(source: str) -> Path:
@@ -93,7 +111,7 @@ def _fetch(source: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(source, allow_patterns=[WEIGHTS, CONFIG, "README.md"]))
+        return Path(snapshot_download(source, allow_patterns=[WEIGHTS, CONFIG, LANGUAGE_MODEL, "README.md"]))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise CheckpointError(
             f"{source} is neither a folder here nor a model that could be fetched from the Hub. "
@@ -123,13 +141,15 @@ def _feature_config(values: dict) -> FeatureConfig:
 
 def _load_weights(encoder: Encoder, folder: Path) -> None:
     try:
-        tensors = load_tensors((folder / WEIGHTS).read_bytes())
+        tensors = quantisation.expand(load_tensors((folder / WEIGHTS).read_bytes()))
     except OSError as error:
         raise CheckpointError(f"{folder} holds no {WEIGHTS}.") from error
     except SafetensorError as error:
         raise CheckpointError(
             f"{folder.name}/{WEIGHTS} is not a safetensors file, or is damaged: {_sentence(error)}"
         ) from error
+    except ValueError as error:
+        raise CheckpointError(f"{folder.name}/{WEIGHTS} cannot be used: {_sentence(error)}") from error
     expected = encoder.state_dict()
     for name in expected.keys() | tensors.keys():
         if name not in tensors or name not in expected:
@@ -140,11 +160,24 @@ def _load_weights(encoder: Encoder, folder: Path) -> None:
                 f"{folder.name}/{WEIGHTS}: {name!r} has shape {tuple(tensors[name].shape)}; the encoder in {CONFIG} needs "
                 f"{tuple(expected[name].shape)}."
             )
-    if broken := [name for name, tensor in tensors.items() if not tensor.float().isfinite().all()]:
+    if broken := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
         raise CheckpointError(
             f"{folder.name}/{WEIGHTS}: {broken[0]!r} holds NaN or infinite values. Train or copy it again."
         )
-    encoder.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+    encoder.load_state_dict(tensors, assign=True)
+
+
+def _load_words(folder: Path, config: dict) -> LanguageModel | None:
+    if not (folder / LANGUAGE_MODEL).exists():
+        return None
+    weights = config.get("language_model", {"weight": 1.0, "word_bonus": 0.0})
+    try:
+        weights = {name: float(weights[name]) for name in ("weight", "word_bonus")}
+        if not all(map(math.isfinite, weights.values())) or weights["weight"] < 0:
+            raise ValueError(f"the weights {weights} must be finite, and the first not negative")
+        return replace(language_model.load(folder / LANGUAGE_MODEL), **weights)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"The language model of {folder.name} cannot be used: {_sentence(error)}") from error
 
 
 def _sentence(error: Exception) -> str:

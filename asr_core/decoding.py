@@ -7,12 +7,18 @@ from itertools import groupby
 
 from torch import Tensor
 
+from asr_core.emission import Emission
 from asr_core.text import Alphabet, normalise
 
 
 def collapse(path: Sequence[int], blank: int) -> list[int]:
     """CTC's many-to-one map B: merge runs of one token, then drop the blanks. "ll" needs a blank between its l's."""
     return [token for token, _ in groupby(path) if token != blank]
+
+
+def greedy_path(emission: Emission) -> tuple[int, ...]:
+    """The most probable token of each frame, (T',)."""
+    return tuple(emission.log_probs.argmax(-1).tolist())
 
 
 def greedy_decode(log_probs: Tensor, lengths: Tensor, alphabet: Alphabet) -> list[str]:

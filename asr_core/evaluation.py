@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from asr_core.ctc import ctc_loss
 from asr_core.data.batches import Batch, Skipped
@@ -75,8 +76,9 @@ def evaluate(
     batches: Iterable[Batch | tuple[Skipped, ...]],
     alphabet: Alphabet,
     autocast: torch.autocast | None = None,
+    decode: Callable[[Tensor, Tensor, Alphabet], list[str]] = greedy_decode,
 ) -> Evaluation:
-    """Decode every batch greedily, in eval mode; the encoder's mode is put back afterwards."""
+    """Decode every batch, in eval mode; the encoder's mode is put back afterwards."""
     words, characters = ErrorCounts(), ErrorCounts()
     loss = audio_s = compute_s = 0.0
     decoded: list[Decoded] = []
@@ -93,7 +95,7 @@ def evaluate(
         with autocast or torch.autocast(device.type, enabled=False):
             encoded = encoder(batch.features.to(device), batch.feature_lengths.to(device))
         log_probs = encoded.logits.float().log_softmax(-1)  # (B, T', V)
-        hypotheses = greedy_decode(log_probs, encoded.lengths, alphabet)
+        hypotheses = decode(log_probs, encoded.lengths, alphabet)
         compute_s += time.perf_counter() - started
         audio_s += sum(utterance.duration_s for utterance in batch.utterances)
         targets, target_lengths = batch.targets.to(device), batch.target_lengths.to(device)

@@ -13,7 +13,7 @@ from asr_core.alignment import CONVENTIONS, SCORE, Span
 from asr_core.reference import Reference
 from asr_core.transcription import Transcription
 from asr_core.viewer.offline import replay
-from asr_core.viewer.payload import Lane
+from asr_core.viewer.payload import Lane, heard_in
 
 # Captions are timed in whole milliseconds, as SRT, VTT and CTM write them.
 MS = 1_000  # a second
@@ -197,7 +197,7 @@ def export_lanes(lanes: Sequence[Lane], format: str, convention: str = "spike") 
     stem = "reference" if reference else "transcript"
     if format == "html":
         return f"{stem}.html", replay(*lanes)
-    reading = (reference.aligned if reference else lanes[0].reading).with_convention(convention)
+    reading = (reference.aligned if reference else heard_in(lanes)).with_convention(convention)
     if format.startswith("json"):
         content = as_json(reading, with_emission=format == "json-emission", reference=reference)
     else:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from asr_core import audio, checkpoint
+from asr_core.beam import beam_path
 from asr_core.checkpoint import Checkpoint
+from asr_core.decoding import greedy_path
 from asr_core.emission import Emission
+from asr_core.lookahead import Lookahead
 from asr_core.sound import Sound
 from asr_core.transcription import Transcription
+
+DECODERS = {
+    "greedy": "the most probable token of each frame",
+    "beam": "the text whose paths together are most probable, in the light of the checkpoint's language model",
+}
 
 WINDOW = 2_000  # feature frames whose output is kept from one window: 20 s at 10 ms
 CONTEXT = 1_000  # feature frames that a window sees to each side of them
@@ -29,8 +38,16 @@ class Transcriber:
         """A checkpoint folder or a Hub id. Raises checkpoint.CheckpointError."""
         return cls(checkpoint.load(source))
 
-    def transcribe(self, source: audio.AudioSource) -> Transcription:
-        """A path, the bytes of a file, or (rate, samples) -> Transcription. Raises audio.AudioError."""
+    @cached_property
+    def lookahead(self) -> Lookahead | None:
+        words = self.model.language_model
+        return Lookahead(words, self.model.alphabet) if words else None
+
+    def transcribe(self, source: audio.AudioSource, decoder: str | None = None) -> Transcription:
+        """A path, the bytes of a file, or (rate, samples) -> Transcription. Raises audio.AudioError.
+
+        decoder: one of DECODERS; None for beam where the checkpoint has a language model, and greedy where it has none.
+        """
         config = self.model.features
         samples = audio.load(source, config.sample_rate)  # (S,)
         with torch.no_grad():
@@ -39,7 +56,15 @@ class Transcriber:
         name = Path(source).name if isinstance(source, str | Path) else "recording"
         sound = Sound(samples, config.sample_rate, features, config.frame_s, name)
         emission = Emission(log_probs, self.model.frame_s, self.model.alphabet)
-        return Transcription.greedy(emission, sound)
+        return self.read(emission, sound, decoder)
+
+    def read(self, emission: Emission, sound: Sound, decoder: str | None = None) -> Transcription:
+        """What was heard -> its text by a decoder, as in transcribe."""
+        decoder = decoder or ("beam" if self.lookahead else "greedy")
+        if decoder not in DECODERS:
+            raise ValueError(f"There is no decoder {decoder!r}. There are: {', '.join(DECODERS)}.")
+        path = greedy_path(emission) if decoder == "greedy" else beam_path(emission, self.lookahead)
+        return Transcription.of_path(path, emission, sound)
 
     def log_probs(self, features: Tensor) -> Tensor:
         """(T, M) -> (T', V). What is longer than a window and its context is read window by window.

@@ -36,11 +36,6 @@ class Transcription:
         words = word_spans(tokens)
         return cls(" ".join(word.label for word in words), words, tokens, path, emission, sound, convention)
 
-    @classmethod
-    def greedy(cls, emission: Emission, sound: Sound) -> Transcription:
-        """The reading along the most probable token of each frame."""
-        return cls.of_path(tuple(emission.log_probs.argmax(-1).tolist()), emission, sound)
-
     def with_convention(self, convention: str) -> Transcription:
         """The same reading with its times by another of alignment.CONVENTIONS."""
         return self.of_path(self.path, self.emission, self.sound, convention)

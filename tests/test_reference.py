@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from asr_core.alignment import CONVENTIONS, AlignmentError
 from asr_core.comparison import Difference, differences
 from asr_core.ctc import expected_initial_loss
+from asr_core.decoding import greedy_path
 from asr_core.emission import Emission
 from asr_core.metrics import ErrorCounts
 from asr_core.reference import Reference, align, spell
@@ -32,7 +33,8 @@ def found(reference: Reference) -> tuple[Difference, ...]:
 def heard_from(log_probs: torch.Tensor, alphabet: Alphabet = ALPHABET) -> Transcription:
     frames = len(log_probs)
     sound = Sound(np.zeros(640 * frames, np.float32), 16_000, torch.randn(4 * frames + 1, 80), 0.01)
-    return Transcription.greedy(Emission(log_probs, FRAME_S, alphabet), sound)
+    emission = Emission(log_probs, FRAME_S, alphabet)
+    return Transcription.of_path(greedy_path(emission), emission, sound)
 
 
 def random_log_probs(frames: int, tokens: int, seed: int) -> torch.Tensor:

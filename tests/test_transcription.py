@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import loud_sound
 
-from asr_core.decoding import greedy_decode
+from asr_core.decoding import greedy_decode, greedy_path
 from asr_core.emission import Emission
 from asr_core.text import Alphabet
 from asr_core.transcription import Transcription
@@ -16,7 +16,8 @@ FRAME_S = 0.04
 
 
 def transcription_of(log_probs: torch.Tensor, seconds: float = 2.0) -> Transcription:
-    return Transcription.greedy(Emission(log_probs, FRAME_S, ALPHABET), loud_sound(seconds))
+    emission = Emission(log_probs, FRAME_S, ALPHABET)
+    return Transcription.of_path(greedy_path(emission), emission, loud_sound(seconds))
 
 
 def random_log_probs(seed: int, frames: int = 50) -> torch.Tensor:

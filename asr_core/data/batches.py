@@ -151,6 +151,19 @@ def _ignore_interrupts(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+def evaluation_batches(
+    utterances: Sequence[Utterance],
+    log_mel: LogMel,
+    alphabet: Alphabet,
+    output_lengths: Callable[[int], int],
+    batch_s: float = 100.0,
+    workers: int = 1,
+) -> DataLoader:
+    """Every utterance once, as it is, in batches of like duration."""
+    dataset = SpeechDataset(utterances, log_mel, alphabet, output_lengths)
+    return loader(dataset, bucket(utterances, None, batch_s, None), workers)
+
+
 def loader(dataset: SpeechDataset, batches: list[list[int]], workers: int) -> DataLoader:
     """Batch after batch, decoded ahead by `workers` processes of one thread each (0: in this one)."""
     return DataLoader(

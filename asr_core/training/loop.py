@@ -19,7 +19,7 @@ from tqdm import tqdm
 from asr_core import checkpoint, ctc, doctor
 from asr_core.checkpoint import Checkpoint, CheckpointError
 from asr_core.ctc import CtcError
-from asr_core.data.batches import Batch, Skipped, SpeechDataset, bucket, loader
+from asr_core.data.batches import Batch, Skipped, SpeechDataset, bucket, evaluation_batches, loader
 from asr_core.data.phones import PHONE_BLANK
 from asr_core.data.utterances import Utterance
 from asr_core.evaluation import Evaluation, evaluate
@@ -202,16 +202,9 @@ class TrainingRun:
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         norm = float(torch.nn.utils.clip_grad_norm_(self.encoder.parameters(), self.config.clip))
-        self.doctor.step(
-            log_probs.transpose(0, 1),
-            batch.targets,
-            encoded.lengths,
-            batch.target_lengths,
-            losses,
-            ids=[utterance.id for utterance in batch.utterances],
-            durations=batch.feature_lengths,
-            gradient_norm=norm,
-        )
+        seen = (log_probs.transpose(0, 1), batch.targets, encoded.lengths, batch.target_lengths, losses)
+        ids = [utterance.id for utterance in batch.utterances]
+        self.doctor.step(*seen, ids=ids, durations=batch.feature_lengths, gradient_norm=norm)
         if math.isfinite(norm):
             self.optimiser.step()
             self.average()
@@ -260,9 +253,10 @@ class TrainingRun:
 
     def validate(self, writer: SummaryWriter) -> None:
         """Figures of the averaged weights on the validation set; the last and the best go to disk."""
-        batches = bucket(self.valid_utterances, self.config.batch_size, self.config.batch_s, None)
-        dataset = SpeechDataset(self.valid_utterances, self.log_mel, self.alphabet, self.encoder.output_lengths)
-        batches = tqdm(loader(dataset, batches, self.workers), "validation", unit="batch", leave=False, mininterval=5)
+        batches = evaluation_batches(
+            self.valid_utterances, self.log_mel, self.alphabet, self.encoder.output_lengths, workers=self.workers
+        )
+        batches = tqdm(batches, "validation", unit="batch", leave=False, mininterval=5)
         evaluation = evaluate(self.averaged, batches, self.alphabet, self.autocast())
         progress = self.progress
         progress["epoch"] += 1

@@ -16,11 +16,12 @@ import numpy as np
 
 from asr_core.alignment import CONVENTIONS, SCORE, Span
 from asr_core.comparison import Difference, differences
+from asr_core.decoding import greedy_path
 from asr_core.emission import Emission
 from asr_core.reference import Reference
 from asr_core.transcription import Transcription
 
-VERSION = 2
+VERSION = 3
 MEL_RANGE = (-1.6, 2.4)  # normalised log-mel values shown as darkest and brightest
 
 
@@ -36,6 +37,14 @@ class Lane:
 def reference_lanes(reference: Reference) -> tuple[Lane, Lane]:
     """What was heard, and below it the typed sentence with its costs and figures."""
     return Lane("heard", reference.heard), Lane("reference", reference.aligned, reference)
+
+
+def heard_in(lanes: Sequence[Lane]) -> Transcription:
+    """What the lanes say was heard: beside a typed sentence or another model the first lane; of two readings of one
+    emission the second, since what a language model mended stands below the bare letters."""
+    first, last = lanes[0], lanes[-1]
+    one_emission = first.reading.emission is last.reading.emission
+    return last.reading if one_emission and last.reference is None else first.reading
 
 
 def payload(*lanes: Lane) -> dict:
@@ -84,6 +93,7 @@ def _lane(lane: Lane, emissions: list[Emission]) -> dict:
         "note": _note(lane.reference),
         "text": reading.text,
         "emission": next(index for index, emission in enumerate(emissions) if emission is reading.emission),
+        "greedy": reading.path == greedy_path(reading.emission),
         "frame_tokens": _pack(np.array(reading.path, "<u2")),
         "tokens": _columns(reading.tokens, {name: each.tokens for name, each in placed.items()}),
         "words": _columns(reading.words, {name: each.words for name, each in placed.items()}),

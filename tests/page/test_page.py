@@ -16,6 +16,7 @@ from gradio_client.exceptions import AppError
 def test_an_example_is_transcribed_as_the_library_does(client, transcriber):
     text, view = client.predict(handle_file(EXAMPLES[0].path), api_name="/transcribe")
     assert text == transcriber.transcribe(EXAMPLES[0].path).text
+    assert [lane["name"] for lane in view["lanes"]] == ["letters alone", "with a language model"]
     assert view["emissions"][0]["frames"] > 80 and view["audio"].endswith("recording.wav")
 
 
@@ -46,15 +47,14 @@ def test_bad_audio_gets_a_sentence_and_the_page_lives_on(client, tmp_path, name)
 
 def test_an_uploaded_file_is_shown_word_by_word(tab, transcriber):
     upload(tab, EXAMPLES[0].path)
-    expected = transcriber.transcribe(EXAMPLES[0].path)
-    assert heard(tab) == expected.text
+    expected = transcriber.transcribe(EXAMPLES[0].path, "greedy")
     assert words_of(tab) == [word.label for word in expected.words]
     assert frames_of(tab) == len(expected.path)
 
 
 def test_hovering_a_frame_explains_it(tab, transcriber):
     upload(tab, EXAMPLES[0].path)
-    expected = transcriber.transcribe(EXAMPLES[0].path)
+    expected = transcriber.transcribe(EXAMPLES[0].path, "greedy")
     kept, blank = expected.tokens[1], expected.path.index(expected.emission.alphabet.blank)
     pointer_over_frame(tab, expected, kept.first)
     details = tab.locator(".ctc-lens .details")
@@ -71,7 +71,7 @@ def test_hovering_a_frame_explains_it(tab, transcriber):
 
 def test_clicking_a_letter_or_a_word_plays_exactly_its_span(tab, transcriber):
     upload(tab, EXAMPLES[0].path)
-    expected = transcriber.transcribe(EXAMPLES[0].path)
+    expected = transcriber.transcribe(EXAMPLES[0].path, "greedy")
     for selector, span in ((".word", expected.words[1]), (".letter", expected.tokens[1])):
         tab.evaluate("window.plays.length = 0")
         tab.locator(f".ctc-lens {selector}").nth(1).click()
@@ -90,11 +90,27 @@ def test_the_microphone_is_transcribed(tab):
     assert len(heard(tab).split()) >= 4
 
 
+def test_the_letters_alone_and_the_language_models_text_are_two_lanes_of_one_emission(tab, transcriber):
+    upload(tab, EXAMPLES[0].path)
+    letters, mended = (transcriber.transcribe(EXAMPLES[0].path, decoder) for decoder in ("greedy", "beam"))
+    assert letters.text != mended.text  # else this test shows nothing
+    for lane, reading in enumerate((letters, mended)):
+        assert words_of(tab, lane) == [word.label for word in reading.words]
+    assert heard(tab) == mended.text
+    tab.get_by_label("Next difference").click()
+    tab.locator(".ctc-lens .details").get_by_text("other lane").or_(tab.get_by_text("Only this lane")).first.wait_for()
+    tab.get_by_label("Letters alone").click()
+    tab.wait_for_function("document.querySelectorAll('.ctc-lens .words').length === 1")
+    assert words_of(tab) == [word.label for word in letters.words]
+    assert heard(tab) == letters.text
+
+
 def test_every_bundled_example_is_one_click_away(tab, transcriber):
     for example in EXAMPLES:
         tab.get_by_role("button", name=" ".join(example.text.split()[:4])).click()
-        words = [word.label for word in transcriber.transcribe(example.path).words]
-        shown = "[...document.querySelectorAll('.ctc-lens .word')].map(w => w.textContent.replace('⚠ ', ''))"
+        words = [word.label for word in transcriber.transcribe(example.path, "greedy").words]
+        lane = "(document.querySelector('.ctc-lens .words')?.querySelectorAll('.word') ?? [])"
+        shown = f"[...{lane}].map(w => w.textContent.replace('⚠ ', ''))"
         tab.wait_for_function(f"words => JSON.stringify({shown}) === words", arg=json.dumps(words, separators=(",", ":")))
 
 

@@ -33,8 +33,8 @@ async function unpackLane(lane, emissions) {
   ]);
   tokens.forEach((token, i) => (token.cost = costs[i]));
   setLetters(tokens, words);
-  const { name, note, text, warnings } = lane;
-  return { ...emissions[lane.emission], emission: lane.emission, name, note, text, path, tokens, words, warnings };
+  const { name, note, text, greedy, warnings } = lane;
+  return { ...emissions[lane.emission], emission: lane.emission, name, note, text, greedy, path, tokens, words, warnings };
 }
 
 /** Each letter learns its word and its place in it; each word how many letters it has. */
@@ -51,7 +51,8 @@ function setLetters(tokens, words) {
 
 /**
  * -> {durationS, score, conventions, convention, mel, lanes, differences, audioUrl}; a lane holds its emission's fields
- * {frames, frameS, labels, blank, posteriors} and {name, note, text, path, tokens, words, warnings}.
+ * {frames, frameS, labels, blank, posteriors} and {name, note, text, greedy, path, tokens, words, warnings}; greedy: its path is
+ * the best token of each frame.
  */
 export async function decode(payload) {
   const [mel, emissions] = await Promise.all([

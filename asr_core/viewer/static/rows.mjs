@@ -20,7 +20,7 @@ export function layOut(lanes) {
   };
   const blocks = lanes.map((lane) => ({
     title: lanes.length > 1 ? row(22, 2) : null,
-    cells: row(28, 0, "best token"),
+    cells: row(28, 0, lane.greedy ? "best token" : "its path"),
     merge: row(32, 0, "merge, drop"),
     letters: row(28, 2, "letters"),
     words: row(32, 8, "words"),

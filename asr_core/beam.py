@@ -1,0 +1,139 @@
+"""Prefix beam search: the text whose paths together are most probable, with or without a language model.
+
+Hannun et al. 2014, "First-Pass Large Vocabulary Continuous Speech Recognition using Bi-Directional Recurrent DNNs",
+algorithm 1, with the loops over prefixes and tokens as array operations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from asr_core.alignment import forced_path
+from asr_core.emission import Emission
+from asr_core.lookahead import Lookahead, TextStates
+from asr_core.text import Alphabet, normalise
+
+WIDTH = 256  # texts kept after each frame
+PIECE_S = 60.0  # a longer recording is read in pieces, since the time to align a text grows with the square of its length
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, so that the hash of a prefix loses nothing by the next token
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """tokens: collapsed, without blanks. log_prob: ln of the sum over every path of the tokens that the search kept.
+    score: the same with the language model's part, by which hypotheses are ranked."""
+
+    tokens: tuple[int, ...]
+    log_prob: float
+    score: float
+
+
+def beam_search(
+    log_probs: np.ndarray, blank: int, language_model: Lookahead | None = None, width: int = WIDTH
+) -> list[Hypothesis]:
+    """log_probs (T', V) -> the `width` best texts, best first. With a width that no frame exceeds, the search is exact."""
+    ids = np.arange(1, log_probs.shape[1] + 1, dtype=np.uint64)
+    # K prefixes: ln of their paths that end in a blank and in their last token, and the language model's part.
+    ends_blank, ends_token, added = np.zeros(1), np.full(1, -np.inf), np.zeros(1)
+    last = np.array([blank])  # the last token; nothing repeats that of the empty prefix
+    hashes, parents = np.zeros(1, np.uint64), np.array([np.iinfo(np.uint64).max])  # of the prefix; without its last token
+    states = language_model.start() if language_model else None
+    node, trail = np.zeros(1, np.int64), Trail()  # where the prefix is in the tree of all prefixes
+
+    for frame in log_probs:
+        total = np.logaddexp(ends_blank, ends_token)
+        rows = np.arange(len(total))
+        grown = total[:, None] + frame  # (K, V)
+        grown[rows, last] = ends_blank + frame[last]  # a repeat of the last token needs a blank between
+        grown[:, blank] = -np.inf
+        stays_blank, stays_token = total + frame[blank], ends_token + frame[last]
+        # A prefix that another one grows into is the same text: their paths are added up.
+        order = hashes.argsort()
+        place = order[np.minimum(np.searchsorted(hashes, parents, sorter=order), len(order) - 1)]
+        known = hashes[place] == parents
+        stays_token[known] = np.logaddexp(stays_token[known], grown[place[known], last[known]])
+        grown[place[known], last[known]] = -np.inf
+
+        heard = np.broadcast_to(added[:, None], grown.shape)
+        if language_model:
+            heard = heard + language_model.additions(states)
+        stay, row, token = _best(np.logaddexp(stays_blank, stays_token) + added, grown + heard, width)
+
+        if language_model:
+            states = TextStates.join(states[stay], language_model.follow(states[row], token))
+        node = np.concatenate([node[stay], trail.grow(node[row], token)])
+        ends_blank = np.concatenate([stays_blank[stay], np.full(len(row), -np.inf)])
+        ends_token = np.concatenate([stays_token[stay], grown[row, token]])
+        added = np.concatenate([added[stay], heard[row, token]])
+        parents = np.concatenate([parents[stay], hashes[row]])
+        hashes = np.concatenate([hashes[stay], (hashes[row] + ids[token]) * _MULTIPLIER])
+        last = np.concatenate([last[stay], token])
+
+    log_prob = np.logaddexp(ends_blank, ends_token)
+    score = log_prob + added + (language_model.conclusions(states) if language_model else 0.0)
+    return [Hypothesis(trail.tokens(node[i]), float(log_prob[i]), float(score[i])) for i in (-score).argsort(kind="stable")]
+
+
+def _best(stay: np.ndarray, grow: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The `width` best of the prefixes that stay (K,) and those that grow (K, V): index, row, column."""
+    scores = np.concatenate([stay, grow.ravel()])
+    best = np.argpartition(-scores, width - 1)[:width] if len(scores) > width else np.arange(len(scores))
+    best = best[scores[best] > -np.inf]
+    growing = best[best >= len(stay)] - len(stay)
+    return best[best < len(stay)], growing // grow.shape[1], growing % grow.shape[1]
+
+
+def beam_decode(
+    log_probs: Tensor, lengths: Tensor, alphabet: Alphabet, language_model: Lookahead | None = None
+) -> list[str]:
+    """The best text of each utterance, as decoding.greedy_decode gives it. log_probs (B, T', V), lengths (B,)."""
+    return [
+        normalise(alphabet.decode(beam_search(frames[:length].numpy(), alphabet.blank, language_model)[0].tokens))
+        for frames, length in zip(log_probs, lengths.tolist(), strict=True)
+    ]
+
+
+def beam_path(emission: Emission, language_model: Lookahead | None = None) -> tuple[int, ...]:
+    """The most probable path (T',) of the best text.
+
+    A recording over PIECE_S is cut where a space is surest, in the last third of each piece; that frame stays a space.
+    """
+    space, longest = emission.alphabet.labels.index(" "), round(PIECE_S / emission.frame_s)
+    path: list[int] = []
+    while len(emission) - len(path) > longest:
+        start, least = len(path), longest * 2 // 3
+        cut = start + least + int(emission.log_probs[start + least : start + longest, space].argmax())
+        path += [*_piece_path(emission, start, cut, language_model), space]
+    return (*path, *_piece_path(emission, len(path), len(emission), language_model))
+
+
+def _piece_path(emission: Emission, start: int, end: int, language_model: Lookahead | None) -> tuple[int, ...]:
+    piece = Emission(emission.log_probs[start:end], emission.frame_s, emission.alphabet)
+    tokens = beam_search(piece.log_probs.numpy(), emission.alphabet.blank, language_model)[0].tokens
+    return forced_path(piece, tokens) if tokens else (emission.alphabet.blank,) * (end - start)
+
+
+class Trail:
+    """The tree of every prefix that a search kept: nodes with a parent and a token; node 0 is the empty prefix."""
+
+    def __init__(self) -> None:
+        self.parents, self.added_tokens, self.size = [np.array([-1])], [np.array([-1])], 1
+
+    def grow(self, parents: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+        """The new nodes (N,)."""
+        self.parents.append(parents)
+        self.added_tokens.append(tokens)
+        self.size += len(tokens)
+        return np.arange(self.size - len(tokens), self.size)
+
+    def tokens(self, node: int) -> tuple[int, ...]:
+        """From the first token to the node's."""
+        parents, added = np.concatenate(self.parents), np.concatenate(self.added_tokens)
+        backwards = []
+        while node > 0:
+            backwards.append(int(added[node]))
+            node = parents[node]
+        return tuple(reversed(backwards))

@@ -1,0 +1,70 @@
+"""evaluate: WER, CER and real-time factor on a corpus."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from functools import partial
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from asr_core import Transcriber
+from asr_core.beam import beam_decode
+from asr_core.data.batches import evaluation_batches
+from asr_core.data.utterances import DataError, Utterance, read_speakers, read_utterances, split_speakers
+from asr_core.decoding import greedy_decode
+from asr_core.evaluation import evaluate
+from asr_core.transcriber import DECODERS
+
+
+def add(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
+    parser = commands.add_parser("evaluate", help="WER, CER and real-time factor on a corpus")
+    add_corpus(parser)
+    parser.add_argument("--decoder", choices=DECODERS, default="greedy")
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+    parser.set_defaults(run=run)
+    return [parser]
+
+
+def add_corpus(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("corpus", help="a manifest .tsv, or a folder of LibriSpeech's layout")
+    parser.add_argument("--split", help="only the manifest's rows of this split")
+    parser.add_argument("--only-speakers", type=Path, metavar="FILE", help="only these speakers, one id a line")
+
+
+def corpus(args: argparse.Namespace) -> list[Utterance]:
+    utterances = read_utterances(args.corpus, args.split)
+    if args.only_speakers:
+        utterances, _ = split_speakers(utterances, read_speakers(args.only_speakers))
+    if not utterances:
+        raise DataError("No utterance is left to evaluate: check --split and --only-speakers.")
+    return utterances
+
+
+def run(args: argparse.Namespace) -> int:
+    transcriber = Transcriber.from_checkpoint(args.checkpoint)
+    model = transcriber.model
+    batches = evaluation_batches(corpus(args), model.log_mel(), model.alphabet, model.encoder.output_lengths)
+    decode = greedy_decode if args.decoder == "greedy" else partial(beam_decode, language_model=transcriber.lookahead)
+    evaluation = evaluate(model.encoder, tqdm(batches, unit="batch", file=sys.stderr), model.alphabet, decode=decode)
+    for skipped in evaluation.skipped:
+        print(f"Skipped {skipped.id}: {skipped.reason}", file=sys.stderr)
+    if not evaluation.decoded:
+        raise DataError("No utterance could be evaluated.")
+    if args.format == "json":
+        print(json.dumps({"checkpoint": args.checkpoint, "decoder": args.decoder, **evaluation.summary()}))
+    else:
+        words, characters = evaluation.words, evaluation.characters
+        print(
+            f"{len(evaluation.decoded):,} utterances, {evaluation.audio_s / 3600:.2f} h, {len(evaluation.skipped)} skipped\n"
+            f"WER {evaluation.wer:.4f}  ({words.substitutions} substituted, {words.deletions} deleted, "
+            f"{words.insertions} inserted of {words.reference} words)\n"
+            f"CER {evaluation.cer:.4f}  ({characters.substitutions} substituted, {characters.deletions} deleted, "
+            f"{characters.insertions} inserted of {characters.reference} characters)\n"
+            f"real-time factor {evaluation.real_time_factor:.4f} "
+            f"({torch.get_num_threads()} threads, encoder and {args.decoder} decoder)"
+        )
+    return 2 if evaluation.skipped else 0

@@ -1,0 +1,78 @@
+"""language-model: a trigram from text. tune: its weights in a beam search, from a checkpoint and a validation corpus."""
+
+from __future__ import annotations
+
+import argparse
+import lzma
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from asr_core import checkpoint
+from asr_core.commands.evaluate import add_corpus, corpus
+from asr_core.kneser_ney import estimate, perplexity
+from asr_core.language_model import LanguageModelError, load
+from asr_core.text import normalise
+from asr_core.transcriber import Transcriber
+from asr_core.tuning import tune
+
+
+def add(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
+    building = commands.add_parser("language-model", help="make a word trigram from text, for the beam search")
+    building.add_argument("text", nargs="+", type=Path, help="one sentence a line, UTF-8, plain or .xz")
+    building.add_argument("--out", type=Path, required=True, help=f"such as CHECKPOINT/{checkpoint.LANGUAGE_MODEL}")
+    building.add_argument("--vocabulary", type=int, default=50_000, help="words, the most frequent (default: 50000)")
+    building.add_argument("--bigrams", type=int, default=900_000, help="kept beside those that trigrams need (900000)")
+    building.add_argument("--trigrams", type=int, default=900_000, help="kept (900000)")
+    building.add_argument("--perplexity-of", type=Path, metavar="TEXT", help="sentences to measure the model with")
+    building.set_defaults(run=build)
+
+    tuning = commands.add_parser("tune", help="find how much the beam search should heed a checkpoint's language model")
+    add_corpus(tuning)
+    tuning.add_argument("--every", type=int, default=4, help="use every n-th utterance (default: 4)")
+    tuning.set_defaults(run=tune_weights)
+    return [tuning]
+
+
+def lines(path: Path) -> Iterator[str]:
+    try:
+        with lzma.open(path, "rt", encoding="utf-8") if path.suffix == ".xz" else path.open(encoding="utf-8") as file:
+            for line in file:
+                yield normalise(line)
+    except (OSError, EOFError, UnicodeDecodeError, lzma.LZMAError) as error:
+        raise LanguageModelError(f"{path} cannot be read as text, plain or .xz: {error}.") from error
+
+
+def build(args: argparse.Namespace) -> int:
+    sentences = [line for path in args.text for line in tqdm(lines(path), path.name, unit=" lines", file=sys.stderr)]
+    print(f"{len(sentences):,} sentences; counting ...", file=sys.stderr)
+    model = estimate(sentences, args.vocabulary, args.bigrams, args.trigrams)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    model.save(args.out)
+    size = os.path.getsize(args.out) / 1e6
+    print(
+        f"{args.out}: {len(model.words):,} words, {len(model.two):,} bigrams, {len(model.three):,} trigrams, {size:.1f} MB"
+    )
+    if args.perplexity_of:
+        print(f"perplexity of {args.perplexity_of}: {perplexity(load(args.out), lines(args.perplexity_of)):.1f}")
+    return 0
+
+
+def tune_weights(args: argparse.Namespace) -> int:
+    transcriber = Transcriber.from_checkpoint(args.checkpoint)
+    model = transcriber.model
+    if not model.language_model:
+        raise LanguageModelError(f"{args.checkpoint} has no {checkpoint.LANGUAGE_MODEL}. Make one with language-model.")
+    emissions = []
+    for utterance in tqdm(corpus(args)[:: args.every], "listening", unit="utterance", file=sys.stderr):
+        log_probs = transcriber.transcribe(utterance.path, "greedy").emission.log_probs[None]  # (1, T', V)
+        emissions.append((utterance.text, log_probs, torch.tensor([log_probs.shape[1]])))
+    tuned = tune(emissions, model.alphabet, model.language_model, print)
+    replace(model, language_model=tuned).save_config(Path(args.checkpoint))
+    print(f"weight {tuned.weight:.3g}, word bonus {tuned.word_bonus:.3g}, written into {args.checkpoint}")
+    return 0

@@ -137,7 +137,8 @@ def test_light_rules_never_wait_for_heavy_ones():
 
 FEEDS = [
     lambda x: x, lambda x: x.log_softmax(-1), lambda x: x.softmax(-1), lambda x: x.softmax(-1).log(),
-    lambda x: x * torch.nan, lambda x: x + torch.inf, lambda x: x.log_softmax(0), lambda x: x.half(), lambda x: x.bfloat16().float(),
+    lambda x: x * torch.nan, lambda x: x + torch.inf, lambda x: x.log_softmax(0), lambda x: x.half(),
+    lambda x: x.bfloat16().float(),
 ]  # fmt: skip
 
 

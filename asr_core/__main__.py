@@ -1,4 +1,4 @@
-"""python -m asr_core COMMAND. Exit code 2 when some input could not be used, 1 when diagnose found an error."""
+"""python -m asr_core COMMAND. Exit code 2 when some input could not be used, and 1 when diagnose finds an error."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from asr_core import DEFAULT_CHECKPOINT, AlignmentError, AudioError, CheckpointE
 from asr_core.commands import compress, diagnose, evaluate, language_model, transcribe
 from asr_core.data.utterances import DataError
 from asr_core.language_model import LanguageModelError
-
-REFUSALS = (AlignmentError, AudioError, CheckpointError, DataError, EvidenceError, LanguageModelError, TextError)
 
 
 def main() -> int:
@@ -23,7 +21,7 @@ def main() -> int:
     args = parser.parse_args()
     try:
         return args.run(args)
-    except REFUSALS as error:
+    except (AlignmentError, AudioError, CheckpointError, DataError, EvidenceError, LanguageModelError, TextError) as error:
         print(error, file=sys.stderr)
         return 2
 

@@ -105,9 +105,9 @@ class SpeechDataset(Dataset):
         return len(self.utterances)
 
     def __getitem__(self, index: int) -> Example | Skipped:
-        utterance = self.utterances[index]
+        utterance, rate = self.utterances[index], self.log_mel.config.sample_rate
         try:
-            waveform = torch.from_numpy(audio.load(utterance.path, self.log_mel.config.sample_rate))
+            waveform = torch.from_numpy(audio.load(utterance.path, rate))
             targets = torch.tensor(self.alphabet.encode(utterance.text))
         except (audio.AudioError, TextError) as error:
             return Skipped(utterance.id, str(error))
@@ -116,7 +116,7 @@ class SpeechDataset(Dataset):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed * 1_000_003 + index)
             if self.augmentation:
-                waveform = augment.augment_waveform(waveform, self.augmentation)
+                waveform = augment.augment_waveform(waveform, self.augmentation, rate)
             features = self.log_mel(waveform)  # (T, M)
             if self.augmentation:
                 features = augment.spec_augment(features, self.augmentation)

@@ -145,13 +145,13 @@ class Evidence:
                 "expected the two to be equal, or targets padded to (B, L)."
             )
         if targets.ndim == 1:
-            return torch.nn.utils.rnn.pad_sequence(targets.split(counts.tolist()), batch_first=True)  # (B, L)
+            targets = torch.nn.utils.rnn.pad_sequence(targets.split(counts.tolist()), batch_first=True)  # (B, L)
         if targets.ndim != 2 or len(targets) != self.utterances:
             raise EvidenceError(
                 f"targets has shape {tuple(targets.shape)}; expected ({self.utterances}, L), a row for every utterance, "
                 "or all of them in one row."
             )
-        return targets
+        return targets if targets.shape[1] else targets.new_zeros(self.utterances, 1)  # no text at all
 
     def _check(self) -> None:
         if not 0 <= self.blank < self.vocabulary:

@@ -140,7 +140,8 @@ def _origin(evidence: Evidence) -> str:
 )
 def not_at_rest(evidence: Evidence) -> Found | None:
     """The model is in training mode under no_grad(), with dropout or batch norm in it. Or, with batch=, the shortest
-    utterance alone, without its padding, reads otherwise than in the batch, by more than 0.1 nats."""
+    utterance alone, without its padding, has other best tokens than in the batch, and log-probabilities more than 0.1
+    nats away."""
     active = [type(m).__name__ for m in evidence.model.modules() if m.training and _changes_with_mode(m)]
     if active and not torch.is_grad_enabled():
         return Found(f"The model is in training mode under no_grad(), and holds {active[0]}.", Severity.WARNING)
@@ -204,7 +205,9 @@ def batch_statistics(evidence: Evidence) -> Found | None:
     deviation 1 to more digits than chance gives, while those of each utterance have not."""
     for name, module in evidence.model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and not module.track_running_stats:
-            return Found(f"The batch norm {name!r} keeps no running statistics: it always uses those of the batch.")
+            return Found(
+                f"The batch norm {name!r} keeps no running statistics: it always uses those of the batch.", Severity.WARNING
+            )
     features = evidence.inputs.features if evidence.inputs else None
     if features is None or evidence.utterances < 2:
         return None

@@ -42,9 +42,9 @@ LEARNT = 1.5  # nats a character: nobody gets there with the wrong blank
     heavy=True,
 )
 def wrong_blank(evidence: Evidence) -> Found | None:
-    """labels= calls another token the blank. Or one other token fills more than half of all frames and the blank hardly
-    any, and with that token as the blank the loss is less than half, and below 1.5 nats a character: with the same ids,
-    or all ids one higher or lower."""
+    """labels= calls another token the blank. Or another token is the commonest, at least twice as common as the blank, and
+    with that token as the blank the loss is less than half, and below 1.5 nats a character: with the same ids, or all ids
+    one higher or lower."""
     if evidence.labels is not None:
         names = [label.strip().lower() for label in evidence.labels]
         named = [index for index, name in enumerate(names) if name in CERTAIN_BLANKS]

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from toy import LABELS
 
 from asr_core.ctc import frames_needed
-from asr_core.doctor import RULES, Severity, diagnose, watch
+from asr_core.doctor import RULES, EvidenceError, Severity, diagnose, watch
 from asr_core.models import build_encoder
 from asr_core.training.config import PRESETS
 
@@ -133,3 +133,40 @@ def test_light_rules_never_wait_for_heavy_ones():
     assert sorted(RULES) == list(range(1, 29))
     for each in RULES.values():
         assert each.heavy or not any(RULES[other].heavy for other in each.unless)
+
+
+FEEDS = [
+    lambda x: x, lambda x: x.log_softmax(-1), lambda x: x.softmax(-1), lambda x: x.softmax(-1).log(),
+    lambda x: x * torch.nan, lambda x: x + torch.inf, lambda x: x.log_softmax(0), lambda x: x.half(),
+    lambda x: x.bfloat16().float(),
+]  # fmt: skip
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_whatever_the_tensors_hold_the_answer_is_a_diagnosis_or_a_sentence(data):
+    frames, utterances, vocabulary, longest = (
+        data.draw(st.sampled_from(sizes)) for sizes in ([1, 2, 20, 60], [1, 2, 5], [1, 2, 12], [0, 1, 8])
+    )
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 999)))
+    shape = data.draw(st.permutations([frames, utterances, vocabulary]))
+    log_probs = data.draw(st.sampled_from(FEEDS))(
+        data.draw(st.sampled_from([0, 1, 100])) * torch.randn(shape, generator=generator)
+    )
+    target_lengths = torch.randint(data.draw(st.sampled_from([-1, 0])), longest + 1, (utterances,), generator=generator)
+    width = (utterances, longest) if data.draw(st.booleans()) else (int(target_lengths.clamp_min(0).sum()),)
+    targets = torch.randint(-1, vocabulary + 1, width, generator=generator)
+    input_lengths = torch.randint(0, frames + 3, (utterances,), generator=generator)
+    options = {
+        "step": data.draw(st.sampled_from([None, 0, 9_000])),
+        "loss": data.draw(st.sampled_from([None, 1.0, float("nan"), torch.tensor(2.0)])),
+        "reduction": data.draw(st.sampled_from([None, "mean", "sum", "none"])),
+        "durations": data.draw(st.sampled_from([None, input_lengths.float()])),
+        "labels": data.draw(st.sampled_from([None, LABELS[:vocabulary]])),
+    }
+    try:
+        diagnosis = diagnose(log_probs, targets, input_lengths, target_lengths, **options)
+    except EvidenceError as refused:
+        assert "expected" in str(refused) or "columns" in str(refused)
+    else:
+        assert str(diagnosis) and diagnosis.as_json()

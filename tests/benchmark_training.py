@@ -1,7 +1,7 @@
 """How fast each preset trains, and whether the loader keeps up: python tests/benchmark_training.py [MANIFEST] [--threads N]
 
 Audio seconds a second, medians over batches of real speech, everything in one run: the loader alone, in one worker process,
-and the updates alone, on batches that are in memory already. Without a manifest the bundled examples are used again and again.
+and the updates alone, on batches that are in memory already. Without a manifest: the bundled examples, again and again.
 """
 
 from __future__ import annotations

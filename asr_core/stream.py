@@ -59,6 +59,7 @@ class Stream:
         self.log_probs: list[Tensor] = []  # of the committed frames
         self.path: list[int] = []  # their tokens
         self.text = ""  # what they spell
+        self.tail = torch.zeros(0, len(transcriber.model.alphabet)), ()  # log-probabilities and path of what may change
         self.caption = Caption("", "", 0.0)
 
     def feed(self, samples: np.ndarray, rate: int) -> Caption:
@@ -82,6 +83,22 @@ class Stream:
         emission = Emission(torch.cat(self.log_probs), self.frame_s, self.transcriber.model.alphabet)
         return Transcription.of_path(tuple(self.path), emission, sound)
 
+    def recent(self, seconds: float) -> Transcription | None:
+        """The last seconds, CONTEXT_S at most, as they are read now; their times count from 0. None before there is sound."""
+        tail, tail_path = self.tail
+        frame = self.subsampling * self.hop  # samples
+        frames = len(self.path) + len(tail_path)
+        first = max(self.window_start // frame, frames - round(min(seconds, CONTEXT_S) / self.frame_s))
+        samples = self.window[first * frame - self.window_start : self.updated - self.window_start]
+        if frames == first or len(samples) <= self.transcriber.model.features.n_fft // 2:
+            return None
+        log_probs = torch.cat([*self.log_probs[first - frames :], tail])[first - frames :]  # a piece has a frame at least
+        with torch.no_grad():
+            features = self.transcriber.log_mel(torch.from_numpy(samples))  # (T, M)
+        sound = Sound(samples, self.rate, features, self.transcriber.model.features.frame_s)
+        emission = Emission(log_probs, self.frame_s, self.transcriber.model.alphabet)
+        return Transcription.of_path((*self.path, *tail_path)[first:], emission, sound)
+
     def _hear(self, samples: np.ndarray) -> None:
         """Take the sound in, and update whenever another half second is complete."""
         self.pieces.append(samples)
@@ -102,10 +119,11 @@ class Stream:
         path = self.transcriber.path(emission, self.decoder, width=WIDTH, after=self.text[-100:].split())
         cut = len(path) if last else self._cut(path, len(path) - round(LAG_S / self.frame_s))
         self.text += self._spell(path[:cut], self.path[-1:])
-        self.log_probs.append(log_probs[:cut])
+        if cut:
+            self.log_probs.append(log_probs[:cut])
         self.path += path[:cut]
-        tail = self._spell(path[cut:], self.path[-1:])
-        self.caption = Caption(normalise(self.text), normalise(tail), end / self.rate)
+        self.tail = log_probs[cut:], path[cut:]
+        self.caption = Caption(normalise(self.text), normalise(self._spell(path[cut:], self.path[-1:])), end / self.rate)
         self._forget()
 
     def _spell(self, path: Sequence[int], before: list[int]) -> str:

@@ -134,7 +134,7 @@ def merge_and_drop(heard: Heard) -> Lesson:
         (
             f"Two rules turn the path into text. First, equal neighbours are merged into one. {example}",
             "Then the blanks are dropped.",
-            f"Of {heard.frames} frames, {merged} repeats are merged and {heard.blanks} blanks dropped: {kept} tokens are left.",
+            f"Of {heard.frames} frames, {merged} repeats are merged and {heard.blanks} blanks dropped: {kept} tokens stay.",
             f"They read “{heard.reading.text}”.",
         ),
         f"Move over frame {span.last + 1}: which rule applied?",

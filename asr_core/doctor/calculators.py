@@ -1,4 +1,4 @@
-"""Three sums to do before training, each with its formula filled in."""
+"""Sums to do before training, each with its formula filled in."""
 
 from __future__ import annotations
 

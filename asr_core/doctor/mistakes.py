@@ -187,12 +187,14 @@ class Unmasked(nn.Module):
 
 @dataclass(frozen=True)
 class Mistake:
-    """wrong, right: the line that people write, and what it should be. in_a_batch: it takes a second utterance to make."""
+    """wrong, right: the line that people write, and what it should be. how: what is done to the clip, where the lines do not
+    say it. in_a_batch: it takes a second utterance to make."""
 
     name: str
     wrong: str
     right: str
     make: Callable[[Clip], Batch]
+    how: str = ""
     in_a_batch: bool = False
 
     def on(self, clip: Clip) -> tuple[Batch, Batch]:
@@ -233,6 +235,7 @@ def _unmasked(clip: Clip) -> Batch:
     return clip.with_neighbour(Unmasked(clip.model.encoder))
 
 
+NEIGHBOUR = "The batch holds this recording and a longer one, the same said twice."
 LOG_SOFTMAX = "log_probs = logits.log_softmax(-1)"
 MISTAKES = (
     Mistake(
@@ -257,6 +260,7 @@ MISTAKES = (
         'ids = {"<blank>": blank, " ": blank, "a": ...}',
         'ids = {"<blank>": blank, " ": space, "a": ...}',
         _space_as_blank,
+        "The space is given the number of the blank.",
     ),
     Mistake(
         "T // 2 once too often",
@@ -275,6 +279,7 @@ MISTAKES = (
         "target_lengths = torch.full((len(texts),), targets.shape[1])",
         "target_lengths = torch.tensor([len(text) for text in texts])",
         _padded_lengths,
+        f"{NEIGHBOUR} Its target is padded with blanks, and the padding counted.",
         in_a_batch=True,
     ),
     Mistake(
@@ -282,6 +287,7 @@ MISTAKES = (
         "targets = encode(chapter.text)",
         "targets = encode(segment.text)",
         _too_long,
+        "The text is given several times over, as when the words of a chapter are paired with the sound of a sentence.",
     ),
     Mistake(
         "Another blank in the loss than in the decoder",
@@ -294,12 +300,14 @@ MISTAKES = (
         "features = log_mel(samples)  # as the microphone gave them",
         "features = log_mel(resample(samples, microphone_rate, model_rate))",
         Clip.at_microphone_rate,
+        f"The recording is taken to {MICROPHONE} times the model's rate, as a browser's microphone gives it, and read as it is.",
     ),
     Mistake(
         "Padding of the batch taken for sound",
         "lengths = torch.full((len(clips),), features.shape[-1])",
         "lengths = torch.tensor([len(clip) for clip in clips])",
         _unmasked,
+        f"{NEIGHBOUR} Encoder, loss and decoder take the padding for sound.",
         in_a_batch=True,
     ),
 )

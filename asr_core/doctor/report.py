@@ -95,11 +95,12 @@ class Diagnosis:
     @property
     def verdict(self) -> str:
         """Healthy or not, in a sentence."""
+        utterances = f"{self.utterances} utterance{'s' * (self.utterances > 1)}"
         if not self.findings:
-            return f"Healthy: {self.utterances} utterances, nothing found."
+            return f"Healthy: {utterances}, nothing found."
         counts = [(sum(f.severity is severity for f in self.findings), severity.value) for severity in Severity]
         told = ", ".join(f"{count} {name}{'s' * (count > 1)}" for count, name in counts if count)
-        return f"{'Healthy' if self.healthy else 'Not healthy'}: {told} in a batch of {self.utterances} utterances."
+        return f"{'Healthy' if self.healthy else 'Not healthy'}: {told} in a batch of {utterances}."
 
     @property
     def figures(self) -> tuple[tuple[str, str], ...]:

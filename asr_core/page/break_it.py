@@ -51,30 +51,27 @@ def build(tab: gr.Tab, explorer: Explorer) -> None:
 
 def described(mistake: Mistake, right: Batch, broken: Batch) -> str:
     """Code, losses, alignment and verdict, as Markdown."""
-    rows = ["| | the loss | a character | the best tokens read |", "|---|---|---|---|", _row("the right code", right)]
+    rows = ["| with | the loss | a character |", "|---|---|---|", _row("the right code", right)]
+    reads = f"The best tokens read “{plain(right.text)}”"
     if mistake is NOTHING:
-        parts = [f"```diff\n  {mistake.right}\n```", "\n".join(rows)]
+        parts = [f"`  {mistake.right}`", "\n".join(rows), f"{reads}."]
     else:
-        above = "In the view, above: where the right code puts the letters. Below: where this code puts them."
+        reads += ", with either code." if broken.text == right.text else f"; with this code, “{plain(broken.text)}”."
+        where = "In the view, above: where the right code puts the letters. Below: where this code puts them."
         if broken.aligned is None:
-            above = (
-                "In the view: where the right code puts the letters. This code leaves the text no path, so nothing is below."
-            )
-        parts = [
-            f"```diff\n- {mistake.wrong}\n+ {mistake.right}\n```",
-            "\n".join([*rows, _row("this code", broken)]),
-            above,
-        ]
-    return "\n\n".join([*parts, "### What the Doctor says", findings(broken.diagnosis)])
+            where = "In the view: where the right code puts the letters. This code leaves the text no path to draw below it."
+        rows.append(_row("this code", broken))
+        code = f"`- {mistake.wrong}`\n\n`+ {mistake.right}`"
+        parts = [*filter(None, [code, mistake.how]), "\n".join(rows), reads, where]
+    return "\n\n".join([*parts, "## What the Doctor says", findings(broken.diagnosis)])
 
 
 def _row(name: str, batch: Batch) -> str:
     try:
         loss = batch.loss
     except RuntimeError as error:
-        return f"| {name} | none: torch refuses | {plain(str(error).partition('(')[0])} | |"
+        return f"| {name} | none: torch refuses | {plain(str(error).partition('(')[0])} |"
     if not math.isfinite(loss):
-        return f"| {name} | ∞ | ∞ | {plain(batch.text)} |"
-    each = loss / int(batch.target_lengths[0])
-    nats, each = (f"{value:.2f} nats".replace("-", "−") for value in (loss, each))
-    return f"| {name} | {nats} | {each} | {plain(batch.text)} |"
+        return f"| {name} | ∞ | ∞ |"
+    nats, each = (f"{value:.2f} nats".replace("-", "−") for value in (loss, loss / int(batch.target_lengths[0])))
+    return f"| {name} | {nats} | {each} |"

@@ -7,8 +7,8 @@ from pathlib import Path
 import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
 
-from asr_core.doctor import EvidenceError, diagnose
-from asr_core.doctor.__main__ import page as all_rules
+from asr_core.doctor import RULES, EvidenceError, diagnose
+from asr_core.doctor.__main__ import section
 from asr_core.doctor.example import sick_batch
 from asr_core.doctor.reading import read
 from asr_core.page import calculators
@@ -23,8 +23,8 @@ Why is my CTC loss negative, or not a number, or stuck? Paste two lines into you
 """
 FILES = """
 Or save the batch and drop it here: `numpy.savez("batch.npz", log_probs=..., targets=..., input_lengths=...,
-target_lengths=..., blank=...)`, or a safetensors file with the same names. It is read as plain arrays, and deleted within
-the hour.
+target_lengths=..., blank=...)`, or a safetensors file with the same names. It is read as plain arrays, and deleted after
+an hour.
 """
 
 
@@ -33,23 +33,25 @@ def build() -> None:
         if path is None:
             return ""
         try:
-            return report(diagnose(**read(path)))
+            return "## The report\n\n" + report(diagnose(**read(path)))
         except EvidenceError as error:
             return f"**{plain(Path(path).name)} cannot be examined.** {plain(str(error))}"
 
     gr.Markdown(INTRODUCTION)
-    gr.Code(TWO_LINES, language="python", interactive=False, label="Two lines", lines=2)
+    gr.Textbox(TWO_LINES, label="Two lines of Python", lines=2, interactive=False, buttons=["copy"])
     gr.Markdown(FILES)
     file = gr.File(label="A batch, .npz or .safetensors", type="filepath", height=120)
     example = gr.Button("Try it on a sick batch", size="sm")
     words = gr.Markdown(elem_id="report")
-    gr.Markdown("### Three sums to do before training")
+    gr.Markdown("## Sums to do before training\n\nEach shows its formula with your numbers in it.")
     calculators.build()
-    with gr.Accordion("All the rules", open=False) as accordion:
-        rules = gr.Markdown("Loading …")
+    show_rules = gr.Button("Show all the rules", size="sm")
+    rules = gr.Markdown(elem_id="rules")
 
     file.change(examine, file, words, api_visibility="private", **MODEL_QUEUE)
     example.click(
         lambda: save_bytes_to_cache(sick_batch(), "sick.npz", file.GRADIO_CACHE), None, file, api_visibility="private"
     )
-    accordion.expand(all_rules, None, rules, api_visibility="private")
+    show_rules.click(
+        lambda: "\n\n".join(section(RULES[number]) for number in sorted(RULES)), None, rules, api_visibility="private"
+    )

@@ -11,8 +11,8 @@ from asr_core.page.explorer import LEARN, Explorer
 from asr_core.page.plain import plain
 from asr_core.viewer.payload import Lane
 
-# A shared link leads to the step itself, not to the top of the page.
-REVEAL = "() => setTimeout(() => document.querySelector('#lesson')?.scrollIntoView({block: 'end'}), 300)"
+# The view may have grown, and a shared link leads to the step itself, not to the top of the page.
+REVEAL = "() => setTimeout(() => document.querySelector('#lesson')?.scrollIntoView({block: 'nearest'}), 300)"
 
 
 def build(page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab, explorer: Explorer) -> None:
@@ -26,7 +26,7 @@ def build(page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab, explorer: Explorer) -> No
         except LessonError as error:
             return gr.skip(), plain(str(error)), *around
         lesson = LESSONS[step - 1](heard)
-        words = [f"### {step} of {len(LESSONS)}: {plain(lesson.title)}", *map(plain, lesson.sentences)]
+        words = [f"## {step} of {len(LESSONS)}: {plain(lesson.title)}", *map(plain, lesson.sentences)]
         words.append(f"**Try it.** {plain(lesson.question)}")
         return [Lane("the best path", heard.reading, focus=lesson.focus)], "\n\n".join(words), *around
 
@@ -47,16 +47,15 @@ def build(page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab, explorer: Explorer) -> No
         words = gr.Markdown("Loading an example …")
         with gr.Row():
             back = gr.Button("Back", interactive=False)
-            forward = gr.Button("Next", variant="primary")
+            forward = gr.Button("Next")
         link = gr.Textbox(label="A link to this step", interactive=False, buttons=["copy"])
 
     asked, shown = [explorer.opened, explorer.lanes, step, here], [explorer.view, words, back, forward, link]
     for button, by in ((back, -1), (forward, 1)):
-        button.click(lambda step, by=by: step + by, step, step, api_visibility="private").then(
-            show, asked, shown, api_visibility="private"
-        )
+        turned = button.click(lambda step, by=by: step + by, step, step, api_visibility="private")
+        turned.then(show, asked, shown, api_visibility="private")
     entered = tab.select(enter, explorer.lanes, [explorer.opened, explorer.recording], api_visibility="private")
     for event in (entered, *explorer.changed):
-        event.success(show, asked, shown, api_visibility="private")
+        event.success(show, asked, shown, api_visibility="private").then(js=REVEAL, api_visibility="private")
     arrived = [here, step, explorer.opened, tabs, explorer.recording]
     page.load(arrive, here, arrived, js="() => window.location.href", api_visibility="private")

@@ -15,6 +15,7 @@ from asr_core.alignment import Span
 from asr_core.decoding import collapse, greedy_path
 from asr_core.transcription import Transcription
 
+LONGEST_S = 120.0  # the sum over all paths takes time and memory with the square of the length
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -37,8 +38,13 @@ class Heard:
     """The best path of a recording, and the numbers that the lessons tell."""
 
     def __init__(self, reading: Transcription) -> None:
-        """Any reading of the recording. Raises LessonError when no letter was heard."""
+        """Any reading of the recording. Raises LessonError when no letter was heard, or too many."""
         emission, sound = reading.emission, reading.sound
+        if sound.duration_s > LONGEST_S:
+            raise LessonError(
+                f"This recording is {sound.duration_s:.0f} s long; the lessons take {LONGEST_S:.0f} s at most. "
+                "Use a shorter one, or an example."
+            )
         self.emission, self.sound = emission, sound
         self.alphabet, self.frames = emission.alphabet, len(emission)
         self.reading = Transcription.of_path(greedy_path(emission), emission, sound)

@@ -56,6 +56,8 @@ def theme() -> gr.Theme:
 
 LAUNCH = {
     "theme": theme(),
+    # Gradio's orange on white is too pale to be read; a line below the open tab marks it all the same.
+    "css": "button[role=tab][aria-selected=true] { color: var(--body-text-color) !important; }",
     "show_error": False,
     "run_history": False,  # it stores every visitor's results in the browser, and slows the page down
     "enable_monitoring": False,

@@ -54,7 +54,7 @@ class Transcriber:
         samples = audio.load(source, config.sample_rate)  # (S,)
         with torch.no_grad():
             features = self.log_mel(torch.from_numpy(samples))  # (T, M)
-            log_probs = self.log_probs(features)  # (T', V)
+            log_probs = self.logits(features).log_softmax(-1)  # (T', V)
         name = Path(source).name if isinstance(source, str | Path) else "recording"
         sound = Sound(samples, config.sample_rate, features, config.frame_s, name)
         emission = Emission(log_probs, self.model.frame_s, self.model.alphabet)
@@ -77,8 +77,8 @@ class Transcriber:
         """Live captions of one speaker: feed it sound as it comes."""
         return Stream(self, decoder)
 
-    def log_probs(self, features: Tensor) -> Tensor:
-        """(T, M) -> (T', V). What is longer than a window and its context is read window by window.
+    def logits(self, features: Tensor) -> Tensor:
+        """(T, M) -> (T', V), before the softmax. What is longer than a window and its context is read window by window.
 
         Windows start on multiples of 8 feature frames, so that strides fall as they do in the whole recording.
         """
@@ -95,4 +95,4 @@ class Transcriber:
     def encode(self, features: Tensor) -> Tensor:
         """(T, M) -> (T', V), in one piece."""
         encoded = self.model.encoder(features.T[None, None], torch.tensor([len(features)]))
-        return encoded.logits[0].log_softmax(-1)
+        return encoded.logits[0]

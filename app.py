@@ -16,7 +16,7 @@ import gradio as gr
 
 from asr_core import DEFAULT_CHECKPOINT, CheckpointError, Transcriber
 from asr_core.data.utterances import read_manifest
-from asr_core.page import break_it, doctor, explorer, learn, read
+from asr_core.page import break_it, doctor, explorer, learn, live, read
 
 EXAMPLES = Path(__file__).parent / "examples" / "manifest.tsv"
 
@@ -38,6 +38,9 @@ def build(transcriber: Transcriber, other: Transcriber | None = None) -> gr.Bloc
             with gr.Tab("Read") as tab:
                 explorer.show_what_was_heard(tab, shared)
                 read.build(shared)
+            with gr.Tab("Live") as tab:
+                explorer.show_what_was_heard(tab, shared)
+                live.build(shared)
             with gr.Tab("Learn", id=explorer.LEARN) as tab:
                 learn.build(page, tabs, tab, shared)
             with gr.Tab("Break it") as tab:

@@ -84,7 +84,7 @@ class Stream:
         return Transcription.of_path(tuple(self.path), emission, sound)
 
     def recent(self, seconds: float) -> Transcription | None:
-        """The last seconds, CONTEXT_S at most, as they are read now; their times count from 0. None before there is sound."""
+        """The last seconds, CONTEXT_S at most, as they are read now, timed from 0. None before there is sound."""
         tail, tail_path = self.tail
         frame = self.subsampling * self.hop  # samples
         frames = len(self.path) + len(tail_path)

@@ -28,6 +28,7 @@ class Explorer:
 
     transcriber: Transcriber
     recording: gr.Audio
+    text: gr.Textbox
     view: AlignmentView
     lanes: gr.State
     opened: gr.State
@@ -103,7 +104,7 @@ def build(transcriber: Transcriber, other: Transcriber | None, examples: Sequenc
     # One event for a recording, an upload, an example and the clearing of any of them.
     transcribed = recording.change(transcribe, [recording, reading], shown, api_name="transcribe", **MODEL_QUEUE)
     read = reading.input(read_again, [lanes, reading], shown, api_visibility="private", **MODEL_QUEUE)
-    return Explorer(transcriber, recording, view, lanes, opened, (transcribed, read), examples[0].path)
+    return Explorer(transcriber, recording, text, view, lanes, opened, (transcribed, read), examples[0].path)
 
 
 def show_what_was_heard(tab: gr.Tab, explorer: Explorer) -> None:

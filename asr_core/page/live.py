@@ -88,6 +88,9 @@ class Speakers:
 def build(explorer: Explorer) -> None:
     speakers = Speakers(explorer.transcriber)
 
+    def feed(message: dict) -> dict:
+        return speakers.feed(message)
+
     def show_recent(event: gr.EventData) -> Any:
         """The last seconds, in the view."""
         stream, own = speakers.talks.get(event.id, (None, None))
@@ -115,7 +118,7 @@ def build(explorer: Explorer) -> None:
         css_template=CSS,
         js_on_load=ON_LOAD,
         apply_default_css=False,
-        server_functions=[speakers.feed],
+        server_functions=[feed],
     )
     shown = [explorer.text, explorer.view, explorer.lanes]
     captions.heard(show_recent, None, explorer.view, show_progress="hidden", trigger_mode="once", api_visibility="private")

@@ -153,8 +153,8 @@ class Stream:
         if len(samples) <= self.transcriber.model.features.n_fft // 2:  # the edges are padded by reflection
             return torch.zeros(0, len(self.transcriber.model.alphabet))
         with torch.no_grad():
-            log_probs = self.transcriber.encode(self.transcriber.log_mel(torch.from_numpy(samples)))  # (T', V)
-        return log_probs[len(self.path) - self.window_start // (self.hop * self.subsampling) :]
+            logits = self.transcriber.encode(self.transcriber.log_mel(torch.from_numpy(samples)))  # (T', V)
+        return logits.log_softmax(-1)[len(self.path) - self.window_start // (self.hop * self.subsampling) :]
 
     def _forget(self) -> None:
         """Keep the context that the next window needs."""

@@ -93,6 +93,6 @@ class Transcriber:
         return torch.cat(pieces)
 
     def encode(self, features: Tensor) -> Tensor:
-        """(T, M) -> (T', V), in one piece."""
+        """(T, M) -> (T', V), before the softmax, in one piece."""
         encoded = self.model.encoder(features.T[None, None], torch.tensor([len(features)]))
         return encoded.logits[0]

@@ -50,6 +50,8 @@ def test_committed_words_never_change_and_the_result_is_nearly_that_of_the_whole
     assert result.text.startswith(captions[-1].committed)
     whole = transcriber.transcribe((RATE, speech), decoder)
     assert len(result.path) == len(whole.path)
+    assert result.emission.log_probs.logsumexp(-1).abs().max() < 1e-4
+    assert abs(float(np.mean([word.score for word in result.words]) - np.mean([word.score for word in whole.words]))) < 0.1
     assert character_errors(whole.text, result.text).rate < TOLERANCE
 
 

@@ -3,6 +3,7 @@
 NAME/model.safetensors   the encoder's weights, float16, or 8 bits (quantisation)
 NAME/config.json         format, alphabet, features, encoder, training, metrics
 NAME/language_model.safetensors   what a beam search may heed, where there is one
+NAME/replay.safetensors  what it made of three clips while it was trained, where the training was recorded
 NAME/README.md           the model card, where somebody wrote one
 """
 
@@ -19,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from asr_core import language_model, quantisation
+from asr_core import language_model, quantisation, replay
 from asr_core.features import FeatureConfig, LogMel
 from asr_core.files import write_atomically
 from asr_core.language_model import LanguageModel
@@ -111,7 +112,7 @@ def _fetch(source: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(source, allow_patterns=[WEIGHTS, CONFIG, LANGUAGE_MODEL, "README.md"]))
+        return Path(snapshot_download(source, allow_patterns=[WEIGHTS, CONFIG, LANGUAGE_MODEL, replay.FILE, "README.md"]))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise CheckpointError(
             f"{source} is neither a folder here nor a model that could be fetched from the Hub. "

@@ -37,12 +37,21 @@ def read_utterances(source: str | Path, split: str | None = None) -> list[Uttera
 
 
 def read_manifest(path: Path, split: str | None = None) -> list[Utterance]:
-    """Tab-separated, with a header and no quoting; `path` is relative to the manifest's folder."""
+    """The utterances of a split, or all. Tab-separated, with a header and no quoting; `path` is relative to the manifest's
+    folder."""
+    utterances = [utterance for of, utterance in manifest_rows(path) if split in (None, of)]
+    if not utterances:
+        raise DataError(f"{path.name} has no rows" + (f" of split {split!r}." if split else "."))
+    return utterances
+
+
+def manifest_rows(path: Path) -> list[tuple[str, Utterance]]:
+    """(split, utterance) of every row."""
     lines = _lines(path, "manifest")
     columns = lines[0].split("\t")
     if missing := [column for column in MANIFEST_COLUMNS if column not in columns]:
         raise DataError(f"{path.name} is not a manifest: its header lacks the columns {', '.join(missing)}.")
-    utterances = []
+    rows = []
     for number, line in enumerate(lines[1:], start=2):
         if not line:
             continue
@@ -50,11 +59,8 @@ def read_manifest(path: Path, split: str | None = None) -> list[Utterance]:
         if len(fields) != len(columns):
             raise DataError(f"{path.name}, line {number}: {len(fields)} fields, but the header has {len(columns)}.")
         row = dict(zip(columns, fields, strict=True))
-        if split is None or row["split"] == split:
-            utterances.append(_utterance(row, path, number))
-    if not utterances:
-        raise DataError(f"{path.name} has no rows" + (f" of split {split!r}." if split else "."))
-    return utterances
+        rows.append((row["split"], _utterance(row, path, number)))
+    return rows
 
 
 def _utterance(row: dict[str, str], path: Path, number: int) -> Utterance:

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from asr_core import checkpoint, doctor
+from asr_core import checkpoint, doctor, replay
 from asr_core.checkpoint import Checkpoint, CheckpointError
 from asr_core.data.batches import Batch, Skipped, SpeechDataset, bucket, evaluation_batches, loader
 from asr_core.data.utterances import Utterance
@@ -28,6 +28,7 @@ from asr_core.text import Alphabet
 from asr_core.training import processes
 from asr_core.training.config import TrainingConfig
 from asr_core.training.losses import Costs, costs
+from asr_core.training.recorder import FIRST_STEPS, Recorder
 from asr_core.training.schedule import build_optimisers, one_cycle, set_rate
 from asr_core.training.state import StateError, load_state, save_state
 
@@ -36,7 +37,8 @@ STATE = "state.safetensors"
 
 
 class TrainingRun:
-    """One run in one folder: OUT/last, OUT/best (checkpoints), OUT/state.safetensors, OUT/tensorboard.
+    """One run in one folder: OUT/last, OUT/best (checkpoints), OUT/state.safetensors, OUT/tensorboard,
+    OUT/replay.safetensors (what it made of three clips, from the first step on).
 
     Made again over the same folder it continues where it stopped, in one process on a CPU bit for bit.
     """
@@ -70,6 +72,8 @@ class TrainingRun:
             torch.manual_seed(config.seed + 1_000_003 * processes.rank() + self.progress["step"])
         self.batches = self.batches_of(self.progress["epoch"])
         self.deadline = math.inf
+        if processes.is_first():
+            self.recorder = Recorder(out / replay.FILE, valid, self.log_mel, self.alphabet, self.encoder)
         self.doctor = doctor.watch(self.encoder, blank=self.alphabet.blank, say=tqdm.write, steps_done=self.progress["step"])
 
     def start_from(self, source: str) -> None:
@@ -170,6 +174,8 @@ class TrainingRun:
         )
         for batch in bar:
             started = time.monotonic()
+            if writer and progress["step"] in FIRST_STEPS:
+                self.recorder.record(self.averaged, progress["step"], self.fraction * config.epochs)
             for skipped in batch.skipped if isinstance(batch, Batch) else batch:
                 self.report(skipped)
             rate = one_cycle(self.fraction, config.warmup)
@@ -286,6 +292,7 @@ class TrainingRun:
             for name, value in figures.items():
                 writer.add_scalar(f"valid/{name}", value, progress["step"])
             self.show(evaluation)
+            self.recorder.record(self.averaged, progress["step"], progress["epoch"])
             for name in ("last", "best") if better else ("last",):
                 self.export(self.out / name, figures)
         self.save()
@@ -310,3 +317,4 @@ class TrainingRun:
         Checkpoint(folder.name, self.averaged, self.config.features, self.alphabet, training, {"validation": figures}).save(
             folder
         )
+        self.recorder.replay.save(folder / replay.FILE)

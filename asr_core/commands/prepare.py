@@ -1,0 +1,28 @@
+"""prepare: a corpus as it was downloaded to FLAC files and a manifest that train.py reads."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from asr_core.data.prepare import prepare, read_corpus
+
+
+def add(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
+    parser = commands.add_parser("prepare", help="decode a corpus once, to FLAC files and a manifest for train.py")
+    parser.add_argument("corpus", type=Path, help="a folder of LibriSpeech's or Common Voice's layout, or a manifest .tsv")
+    parser.add_argument("out", type=Path, metavar="FOLDER", help="gets audio/ and manifest.tsv; run it again to go on")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one for each core)")
+    parser.set_defaults(run=run)
+    return []
+
+
+def run(args: argparse.Namespace) -> int:
+    sources = read_corpus(args.corpus)
+    used = prepare(sources, args.out, max(1, args.workers), lambda sentence: tqdm.write(sentence, file=sys.stderr))
+    print(f"{args.out / 'manifest.tsv'}: {used:,} of {len(sources):,} utterances")
+    return 0 if used == len(sources) else 2

@@ -1,0 +1,115 @@
+"""prepare: corpora in the layouts in which they are downloaded -> a manifest that training reads."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+from synthetic import RATE, speech_like, toy_corpus, write_manifest
+
+from asr_core import __main__ as program
+from asr_core.data.utterances import read_manifest
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    def run(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["asr_core", "prepare", *map(str, arguments), "--workers", "1"])
+        return program.main(), *capsys.readouterr()
+
+    return run
+
+
+def librispeech(root: Path) -> None:
+    for subset, number in (("train-clean-5", 0), ("dev-clean-2", 1), ("test-clean", 2)):
+        chapter = root / subset / "19" / "198"
+        chapter.mkdir(parents=True)
+        sf.write(chapter / f"19-198-000{number}.flac", speech_like(1.0 + number / 10, number), RATE)
+        (chapter / "19-198.trans.txt").write_text(f"19-198-000{number} IT WAS NUMBER {['ZERO', 'ONE', 'TWO'][number]}\n")
+
+
+def common_voice(root: Path) -> None:
+    (root / "clips").mkdir(parents=True)
+    rows = {"train.tsv": ("a.mp3", "“Café” No. 42, isn't it?"), "dev.tsv": ("b.mp3", "漢字"), "test.tsv": ("c.mp3", "Yes.")}
+    for table, (clip, sentence) in rows.items():
+        (root / table).write_text(f"client_id\tpath\tsentence\tup_votes\nf00d\t{clip}\t{sentence}\t2\n", encoding="utf-8")
+        sf.write(root / "clips" / clip, np.repeat(speech_like(1.0), 3), 3 * RATE, format="MP3")
+
+
+def test_librispeech_becomes_a_manifest_with_its_splits(run, tmp_path):
+    librispeech(tmp_path / "LibriSpeech")
+    code, said, _ = run(tmp_path / "LibriSpeech", tmp_path / "out")
+    assert code == 0 and "3 of 3 utterances" in said
+    for split, text, seconds in (("train", "zero", 1.0), ("valid", "one", 1.1), ("test", "two", 1.2)):
+        (utterance,) = read_manifest(tmp_path / "out" / "manifest.tsv", split)
+        assert utterance.text == f"it was number {text}" and utterance.speaker == "19"
+        assert utterance.duration_s == pytest.approx(seconds, abs=0.01)
+        original = sf.read(tmp_path / "LibriSpeech" / utterance_folder(split) / "19" / "198" / utterance.path.name)[0]
+        assert np.abs(sf.read(utterance.path)[0] - original).max() < 1e-4
+
+
+def utterance_folder(split: str) -> str:
+    return {"train": "train-clean-5", "valid": "dev-clean-2", "test": "test-clean"}[split]
+
+
+def test_common_voice_is_spelt_with_the_alphabet_and_resampled(run, tmp_path):
+    common_voice(tmp_path / "cv")
+    code, said, errors = run(tmp_path / "cv", tmp_path / "out")
+    assert code == 2 and "2 of 3 utterances" in said
+    assert "Left out b: nothing can be spelt of its text '漢字'." in errors
+    (utterance,) = read_manifest(tmp_path / "out" / "manifest.tsv", "train")
+    assert utterance.text == "cafe no forty two isn't it" and utterance.speaker == "f00d"
+    assert sf.info(utterance.path).samplerate == RATE
+
+
+def test_a_manifest_is_prepared_too_and_what_is_broken_is_named(run, tmp_path):
+    clips = toy_corpus(tmp_path, 3)
+    clips[1].path.write_bytes(b"no sound")
+    code, said, errors = run(write_manifest(tmp_path / "m.tsv", [(clip, "train") for clip in clips]), tmp_path / "out")
+    assert code == 2 and "2 of 3" in said and f"Left out {clips[1].id}: " in errors
+    assert [each.text for each in read_manifest(tmp_path / "out" / "manifest.tsv")] == [clips[0].text, clips[2].text]
+
+
+def test_what_is_there_already_is_not_decoded_again(run, tmp_path):
+    clips = toy_corpus(tmp_path, 3)
+    manifest = write_manifest(tmp_path / "m.tsv", [(clip, "train") for clip in clips])
+    run(manifest, tmp_path / "out")
+    before = (tmp_path / "out" / "manifest.tsv").read_bytes()
+    for clip in clips:
+        clip.path.unlink()
+    code, _, _ = run(manifest, tmp_path / "out")
+    assert code == 0 and (tmp_path / "out" / "manifest.tsv").read_bytes() == before
+
+
+def test_killed_in_the_middle_it_goes_on_and_ends_the_same(run, tmp_path):
+    manifest = write_manifest(tmp_path / "m.tsv", [(clip, "train") for clip in toy_corpus(tmp_path, 60)])
+    command = [sys.executable, "-m", "asr_core", "prepare", manifest, tmp_path / "killed", "--workers", "1"]
+    with subprocess.Popen(
+        command, cwd=Path(__file__).parent.parent, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as job:
+        while job.poll() is None and not list((tmp_path / "killed").rglob("*.flac")):
+            time.sleep(0.01)
+        os.killpg(job.pid, signal.SIGKILL)
+    run(manifest, tmp_path / "killed")
+    run(manifest, tmp_path / "whole")
+    files = [
+        sorted(path.relative_to(out) for path in out.rglob("*.flac")) for out in (tmp_path / "killed", tmp_path / "whole")
+    ]
+    assert files[0] == files[1] and len(files[0]) == 60
+    for path in files[0]:
+        assert (tmp_path / "killed" / path).read_bytes() == (tmp_path / "whole" / path).read_bytes()
+
+
+@pytest.mark.parametrize("what", ["nowhere", "empty", "strange.tsv", "cv"])
+def test_what_is_no_corpus_gets_a_sentence(run, tmp_path, what):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "strange.tsv").write_text("a\tb\n1\t2\n")
+    (tmp_path / "cv").mkdir()
+    (tmp_path / "cv" / "train.tsv").write_text("a\tb\n1\t2\n")
+    code, _, said = run(tmp_path / what, tmp_path / "out")
+    assert code == 2 and said.strip().endswith(".") and "Traceback" not in said

@@ -19,7 +19,8 @@ MAX_DURATION_S = 3600.0
 SILENCE_PEAK = 1e-4  # full scale is 1: -80 dB, below the noise of any microphone
 MIN_RATE, MAX_RATE = 1_000, 768_000  # Hz
 FFMPEG_SUFFIXES = {".m4a", ".mp4", ".aac", ".webm", ".wma", ".mka", ".mkv", ".amr", ".3gp"}
-SUFFIXES = FFMPEG_SUFFIXES | {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".caf", ".w64"}
+SNDFILE_SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".caf", ".w64"}
+SUFFIXES = SNDFILE_SUFFIXES | FFMPEG_SUFFIXES  # by which audio is found in a folder
 FFMPEG_FORMATS = "mov,mp4,m4a,3gp,aac,matroska,webm,asf,amr"  # containers only: no playlists, no network
 
 AudioSource = str | Path | bytes | tuple[int, np.ndarray]

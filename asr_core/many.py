@@ -46,21 +46,21 @@ def transcribe_many(
     """
     lookahead = transcriber.lookahead if decoder != "greedy" else None  # here, before there are processes, which share it
     decoder = decoder or ("beam" if lookahead else "greedy")
-    work = _Work(transcriber, _batches(by_duration(paths)), decoder, make)
-    workers = min(cores() if workers is None else workers, len(work))
-    if workers == 0 or len(work) == 1:
+    workers = cores() if workers is None else workers
+    work = _Work(transcriber, _batches(by_duration(paths), workers), decoder, make)
+    if workers == 0 or len(work) < 2:
         yield from chain.from_iterable(map(work.results, work.batches))
         return
     from asr_core.data.batches import ignore_interrupts  # here: everything else in that file is for training
 
-    loader = DataLoader(work, None, num_workers=workers, worker_init_fn=ignore_interrupts, in_order=False)
+    loader = DataLoader(work, None, num_workers=min(workers, len(work)), worker_init_fn=ignore_interrupts, in_order=False)
     try:
         for finished in loader:
             yield from pickle.loads(finished)
     except RuntimeError as error:
         raise WorkersLost(
-            "A process that was transcribing is gone, perhaps for want of memory. Try fewer --workers; what was written into "
-            "--out is whole, and the same command goes on from it."
+            "A process that was transcribing is gone, perhaps for want of memory. Try fewer workers. What was written so "
+            "far is whole: with --out, the same command goes on from it."
         ) from error
 
 
@@ -84,18 +84,22 @@ def by_duration(paths: Iterable[Path]) -> list[tuple[float, Path]]:
     def seconds(path: Path) -> float:
         try:
             return audio.duration_s(path)
-        except AudioError:
+        except (AudioError, OSError, UnicodeError):  # reading it will say why
             return float("inf")
 
     return sorted(((seconds(path), path) for path in paths), key=lambda pair: (-pair[0], pair[1]))
 
 
-def _batches(recordings: Sequence[tuple[float, Path]]) -> list[list[Path]]:
-    """Longest first -> batches of at most BATCH_S, counted as padded; what is longer than half of that has one to itself."""
+def _batches(recordings: Sequence[tuple[float, Path]], workers: int) -> list[list[Path]]:
+    """Longest first -> batches of at most BATCH_S, counted as padded; what is longer than half of that has one to itself.
+
+    They are smaller where some workers would otherwise have none.
+    """
+    most_s = min(BATCH_S, sum(seconds for seconds, _ in recordings) / max(workers, 1))
     batches: list[list[Path]] = []
     longest = 0.0
     for seconds, path in recordings:
-        if not batches or longest * (len(batches[-1]) + 1) > BATCH_S:
+        if not batches or longest * (len(batches[-1]) + 1) > most_s:
             batches.append([])
             longest = seconds
         batches[-1].append(path)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from asr_core.audio import SUFFIXES
-from asr_core.data.utterances import DataError, read_rows
+from asr_core.data.utterances import DataError, table_rows
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def find_recordings(sources: Iterable[Path]) -> tuple[list[Recording], list[str]
     shared: list[Path] = []  # the folders below which names begin
     problems: list[str] = []
     for source in sources:
-        if source.is_dir():
+        if os.path.isdir(source):
             root = _real(source)
             found = list(_below(root, source, set(), problems))
             if not found:
@@ -42,7 +42,7 @@ def find_recordings(sources: Iterable[Path]) -> tuple[list[Recording], list[str]
             shared.append(root)
         elif source.suffix.lower() == ".tsv":
             try:
-                found = [_real(source.parent / row["path"]) for _, row in read_rows(source, ("path",))]
+                found = [_real(source.parent / row["path"]) for _, row in table_rows(source, ("path",))]
             except DataError as error:
                 problems.append(str(error))
                 continue
@@ -57,7 +57,7 @@ def find_recordings(sources: Iterable[Path]) -> tuple[list[Recording], list[str]
 def _real(path: Path) -> Path:
     """Absolute, its folder without links: the same recording has the same path whichever way it was found. Its own name is
     kept, though it may be a link: the name is what a person knows it by."""
-    if path.is_dir():
+    if os.path.isdir(path):
         return Path(os.path.realpath(path))
     return Path(os.path.realpath(path.parent), path.name)
 
@@ -76,7 +76,7 @@ def _below(folder: Path, shown: Path, seen: set[str], problems: list[str]) -> It
     for entry in entries:
         if entry.name.startswith("."):  # macOS leaves a ._clip.wav, which is no audio, beside each clip.wav
             continue
-        if entry.is_dir():
+        if os.path.isdir(entry):
             yield from _below(entry, shown / entry.name, seen, problems)
         elif entry.suffix.lower() in SUFFIXES:
             yield entry

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +55,7 @@ def transcribe_many(
     if workers == 0 or len(work) < 2:
         yield from chain.from_iterable(map(work.results, work.batches))
         return
-    from asr_core.data.batches import ignore_interrupts  # here: everything else in that file is for training
-
-    loader = DataLoader(work, None, num_workers=min(workers, len(work)), worker_init_fn=ignore_interrupts, in_order=False)
+    loader = DataLoader(work, None, num_workers=min(workers, len(work)), worker_init_fn=_start_worker, in_order=False)
     try:
         for finished in loader:
             yield from pickle.loads(finished)
@@ -62,6 +64,18 @@ def transcribe_many(
             "A process that was transcribing is gone, perhaps for want of memory. Try fewer workers. What was written so "
             "far is whole: with --out, the same command goes on from it."
         ) from error
+
+
+def _start_worker(number: int) -> None:
+    """Ctrl-C reaches every process of a terminal; the first alone decides. When that one is gone, its workers go too: each
+    would wait for ever for somebody to take its results."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
 
 
 def share(paths: Iterable[Path], rank: int, processes: int) -> list[Path]:

@@ -156,7 +156,7 @@ def collate(items: Sequence[Example | Skipped]) -> Batch | tuple[Skipped, ...]:
     )
 
 
-def ignore_interrupts(worker: int) -> None:
+def _ignore_interrupts(worker: int) -> None:
     """Ctrl-C reaches every process of a terminal; the loop alone decides when to stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -182,6 +182,6 @@ def loader(dataset: SpeechDataset, batches: list[list[int]], workers: int) -> Da
         collate_fn=collate,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=ignore_interrupts,
+        worker_init_fn=_ignore_interrupts,
         generator=torch.Generator(),  # else each loader draws from torch's own, and a resumed run would differ
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import shutil
 import subprocess
@@ -66,7 +67,7 @@ def load(source: AudioSource, sample_rate: int = 16_000) -> np.ndarray:
 def duration_s(path: Path) -> float:
     """Seconds of an audio file, from its header alone. Raises AudioError."""
     try:
-        info = sf.info(str(path))
+        info = sf.info(_for_libsndfile(path))
     except (sf.LibsndfileError, RuntimeError, TypeError) as error:
         raise AudioError(f"{path.name} is not audio that can be read ({_reason(error)}).") from error
     return info.frames / info.samplerate
@@ -77,7 +78,7 @@ def _decode(file: Path | io.BytesIO, name: str, suffix: str) -> tuple[int, np.nd
     if suffix in FFMPEG_SUFFIXES:
         return _decode_ffmpeg(file, name)
     try:
-        with sf.SoundFile(file) as sound:
+        with sf.SoundFile(_for_libsndfile(file)) as sound:
             if sound.frames > MAX_DURATION_S * sound.samplerate:
                 raise _too_long(name, sound.frames / sound.samplerate)
             if cut := re.search(r"data\s*:\s*(\d+) \(should be (\d+)\)", sound.extra_info):
@@ -95,6 +96,13 @@ def _decode(file: Path | io.BytesIO, name: str, suffix: str) -> tuple[int, np.nd
         raise AudioError(
             f"{name} is not audio that can be read ({_reason(error)}): it may be damaged or cut off. Use {_formats()}."
         ) from error
+
+
+def _for_libsndfile(file: Path | io.BytesIO) -> str | bytes | io.BytesIO:
+    """A name may be bytes that are no text; soundfile would refuse to encode it."""
+    if isinstance(file, io.BytesIO):
+        return file
+    return os.fsencode(file) if os.name == "posix" else str(file)
 
 
 def _decode_ffmpeg(file: Path | io.BytesIO, name: str) -> tuple[int, np.ndarray]:

@@ -145,7 +145,7 @@ def job(checkpoint_folder):
 def stopped_midway(process: subprocess.Popen, how: int) -> str:
     """The first line that it wrote, before it was sent the signal."""
     line = process.stdout.readline()
-    os.kill(process.pid, how)
+    (os.killpg if how == signal.SIGINT else os.kill)(process.pid, how)  # Ctrl-C reaches every process of a terminal
     return line
 
 

@@ -5,13 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
 import torch
+from jobs import left_after
 from synthetic import RATE, speech_like, tiny_model
 
 from asr_core import AudioError, Transcriber, WorkersLost, transcribe_many
@@ -149,19 +149,6 @@ def stopped_midway(process: subprocess.Popen, how: int) -> str:
     return line
 
 
-def alive(session: int) -> list[int]:
-    """The processes of a session."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(") ")[2].split()
-        except OSError:
-            continue
-        if int(fields[3]) == session and fields[0] != "Z":
-            found.append(int(stat.parent.name))
-    return found
-
-
 @pytest.mark.skipif(not Path("/proc").exists(), reason="there is no /proc to find processes in")
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
 def test_a_run_that_was_stopped_goes_on_with_the_rest_and_leaves_no_process(job, tmp_path, checkpoint_folder, how, code):
@@ -172,10 +159,7 @@ def test_a_run_that_was_stopped_goes_on_with_the_rest_and_leaves_no_process(job,
     _, err = first.communicate(timeout=60)
     assert first.returncode == code
     assert "Traceback" not in err and (err == "Stopped.\n") == (how == signal.SIGINT)
-    deadline = time.monotonic() + 30  # workers look for their parent every few seconds
-    while alive(first.pid) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert alive(first.pid) == []
+    assert left_after(10, first.pid) == []
     before = {path: path.read_bytes() for path in (tmp_path / "out").glob("*.json")}
     assert Path(line.rstrip("\n")) in before and len(before) < 24
 

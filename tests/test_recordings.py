@@ -23,18 +23,8 @@ def found(*sources: Path) -> dict[str, str]:
 
 
 def test_a_folder_gives_all_audio_below_it_in_order_and_nothing_else(tmp_path):
-    touch(
-        tmp_path,
-        "b.wav",
-        "a/2.FLAC",
-        "a/deep/1.m4a",
-        "notes.txt",
-        "cover.jpg",
-        "wav",
-        ".hidden.wav",
-        "a/._2.wav",
-        ".git/x.wav",
-    )
+    touch(tmp_path, "b.wav", "a/2.FLAC", "a/deep/1.m4a")
+    touch(tmp_path, "notes.txt", "cover.jpg", "wav", ".hidden.wav", "a/._2.wav", ".git/x.wav")
     assert found(tmp_path) == {"a/2.FLAC": "a/2", "a/deep/1.m4a": "a/deep/1", "b.wav": "b"}
 
 

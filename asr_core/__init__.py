@@ -8,6 +8,7 @@ from asr_core.checkpoint import Checkpoint, CheckpointError
 from asr_core.ctc import CtcError, ctc_loss
 from asr_core.doctor import Diagnosis, EvidenceError, diagnose, watch
 from asr_core.emission import Emission
+from asr_core.many import WorkersLost, transcribe_many
 from asr_core.reference import Reference, align
 from asr_core.sound import Sound
 from asr_core.text import Alphabet, TextError
@@ -18,4 +19,4 @@ DEFAULT_CHECKPOINT = Path(__file__).parent.parent / "checkpoints" / "fast"
 
 __all__ = ["DEFAULT_CHECKPOINT", "AlignmentError", "Alphabet", "AudioError", "Checkpoint", "CheckpointError", "CtcError"]
 __all__ += ["Diagnosis", "Emission", "EvidenceError", "Reference", "Sound", "Span", "TextError", "Transcriber"]
-__all__ += ["Transcription", "align", "ctc_loss", "diagnose", "watch"]
+__all__ += ["Transcription", "WorkersLost", "align", "ctc_loss", "diagnose", "transcribe_many", "watch"]

@@ -1,28 +1,46 @@
-"""python -m asr_core COMMAND. Exit code 2 when some input could not be used, and 1 when diagnose finds an error."""
+"""python -m asr_core COMMAND.
+
+Exit code: 2 when some input could not be used, 1 when diagnose finds an error, 130 after Ctrl-C.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
-from asr_core import DEFAULT_CHECKPOINT, AlignmentError, AudioError, CheckpointError, EvidenceError, TextError
-from asr_core.commands import compress, diagnose, evaluate, language_model, prepare, transcribe
+from asr_core import DEFAULT_CHECKPOINT, AlignmentError, AudioError, CheckpointError, EvidenceError, TextError, WorkersLost
+from asr_core.benchmark import BenchmarkError
+from asr_core.commands import benchmark, compress, diagnose, evaluate, language_model, prepare, transcribe
 from asr_core.data.utterances import DataError
 from asr_core.language_model import LanguageModelError
+
+REFUSALS = (AlignmentError, AudioError, BenchmarkError, CheckpointError, DataError, EvidenceError, LanguageModelError)
+REFUSALS += (TextError, WorkersLost)
 
 
 def main() -> int:
     description = "Transcribe speech, align text with it, and measure a model."
     parser = argparse.ArgumentParser(prog="python -m asr_core", description=description)
     commands = parser.add_subparsers(dest="command", required=True)
-    for module in (transcribe, evaluate, diagnose, prepare, language_model, compress):
+    for module in (transcribe, evaluate, diagnose, benchmark, prepare, language_model, compress):
         for command in module.add(commands):  # those that need a model
             command.add_argument("--checkpoint", default=str(DEFAULT_CHECKPOINT), metavar="DIR_OR_HUB_ID")
     args = parser.parse_args()
+    sys.stdout.reconfigure(errors="backslashreplace")  # the name of a file may be no text
     try:
         return args.run(args)
-    except (AlignmentError, AudioError, CheckpointError, DataError, EvidenceError, LanguageModelError, TextError) as error:
+    except REFUSALS as error:
         print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader has had enough, as `| head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes
+        return 1
+    except OSError as error:
+        print(f"{error.filename or 'A file'} cannot be used: {error.strerror}.", file=sys.stderr)
         return 2
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -20,6 +21,8 @@ MAX_DURATION_S = 3600.0
 SILENCE_PEAK = 1e-4  # full scale is 1: -80 dB, below the noise of any microphone
 MIN_RATE, MAX_RATE = 1_000, 768_000  # Hz
 FFMPEG_SUFFIXES = {".m4a", ".mp4", ".aac", ".webm", ".wma", ".mka", ".mkv", ".amr", ".3gp"}
+SNDFILE_SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".caf", ".w64"}
+SUFFIXES = SNDFILE_SUFFIXES | FFMPEG_SUFFIXES  # by which audio is found in a folder
 FFMPEG_FORMATS = "mov,mp4,m4a,3gp,aac,matroska,webm,asf,amr"  # containers only: no playlists, no network
 
 AudioSource = str | Path | bytes | tuple[int, np.ndarray]
@@ -67,7 +70,7 @@ def mono(samples: np.ndarray, name: str) -> np.ndarray:
 def duration_s(path: Path) -> float:
     """Seconds of an audio file, from its header alone. Raises AudioError."""
     try:
-        info = sf.info(str(path))
+        info = sf.info(_for_libsndfile(path))
     except (sf.LibsndfileError, RuntimeError, TypeError) as error:
         raise AudioError(f"{path.name} is not audio that can be read ({_reason(error)}).") from error
     return info.frames / info.samplerate
@@ -78,7 +81,7 @@ def _decode(file: Path | io.BytesIO, name: str, suffix: str) -> tuple[int, np.nd
     if suffix in FFMPEG_SUFFIXES:
         return _decode_ffmpeg(file, name)
     try:
-        with sf.SoundFile(file) as sound:
+        with sf.SoundFile(_for_libsndfile(file)) as sound:
             if sound.frames > MAX_DURATION_S * sound.samplerate:
                 raise _too_long(name, sound.frames / sound.samplerate)
             if cut := re.search(r"data\s*:\s*(\d+) \(should be (\d+)\)", sound.extra_info):
@@ -96,6 +99,13 @@ def _decode(file: Path | io.BytesIO, name: str, suffix: str) -> tuple[int, np.nd
         raise AudioError(
             f"{name} is not audio that can be read ({_reason(error)}): it may be damaged or cut off. Use {_formats()}."
         ) from error
+
+
+def _for_libsndfile(file: Path | io.BytesIO) -> str | bytes | io.BytesIO:
+    """A name may be bytes that are no text; soundfile would refuse to encode it."""
+    if isinstance(file, io.BytesIO):
+        return file
+    return os.fsencode(file) if os.name == "posix" else str(file)
 
 
 def _decode_ffmpeg(file: Path | io.BytesIO, name: str) -> tuple[int, np.ndarray]:

@@ -190,16 +190,21 @@ FORMATS: Mapping[str, tuple[str, Callable[[Transcription], str]]] = MappingProxy
 CHOICES = (*FORMATS, "html")  # what export_lanes makes
 
 
+def ending(format: str) -> str:
+    """Of a file's name, for one of CHOICES."""
+    return ".html" if format == "html" else FORMATS[format][0]
+
+
 def export_lanes(lanes: Sequence[Lane], format: str, convention: str = "spike") -> tuple[str, str]:
     """One or two readings -> (a file's name, its contents). "html" holds every lane; the other formats hold the typed
     sentence where there is one, else what was heard."""
     reference = lanes[-1].reference
     stem = "reference" if reference else "transcript"
     if format == "html":
-        return f"{stem}.html", replay(*lanes)
+        return f"{stem}{ending(format)}", replay(*lanes)
     reading = (reference.aligned if reference else heard_in(lanes)).with_convention(convention)
     if format.startswith("json"):
         content = as_json(reading, with_emission=format == "json-emission", reference=reference)
     else:
         content = export(reading, format)
-    return f"{stem}.{convention}{FORMATS[format][0]}", content
+    return f"{stem}.{convention}{ending(format)}", content

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -55,7 +56,7 @@ def test_transcribe_writes_a_line_of_text_for_each_file(run, clips, checkpoint):
 
 def test_transcribe_writes_a_line_of_json_for_each_file(run, clips, checkpoint):
     code, out, _ = run("transcribe", *clips, "--format", "json", *checkpoint)
-    results = [json.loads(line) for line in out.splitlines()]
+    results = sorted(map(json.loads, out.splitlines()), key=lambda result: result["audio"])  # they come as they finish
     assert code == 0
     assert [result["audio"] for result in results] == [clip.name for clip in clips]
     assert [result["text"] for result in results] == spoken_in(clips, checkpoint)
@@ -66,8 +67,74 @@ def test_transcribe_writes_a_line_of_json_for_each_file(run, clips, checkpoint):
 def test_transcribe_writes_files_where_a_folder_is_named(run, clips, checkpoint, tmp_path):
     code, out, _ = run("transcribe", *clips, "--out", tmp_path / "texts", *checkpoint)
     files = [tmp_path / "texts" / f"{clip.stem}.txt" for clip in clips]
-    assert (code, out.splitlines()) == (0, [str(file) for file in files])
+    assert (code, sorted(out.splitlines())) == (0, [str(file) for file in files])
     assert [file.read_text().rstrip("\n") for file in files] == spoken_in(clips, checkpoint)
+
+
+def test_results_lie_below_out_as_recordings_do_and_are_not_made_twice(run, clips, checkpoint, tmp_path):
+    for number, folder in enumerate(("anna", "bert", "bert/deep")):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        clips[number % 2].rename(tmp_path / "in" / folder / "clip.wav") if number < 2 else None
+    (tmp_path / "in" / "bert" / "letter.wav").write_text("Dear aunt,\n" * 100)
+    arguments = ("transcribe", tmp_path / "in", "--out", tmp_path / "out", "--format", "ctm", *checkpoint)
+    code, out, err = run(*arguments)
+    made = [tmp_path / "out" / name / "clip.ctm" for name in ("anna", "bert")]
+    assert (code, sorted(out.splitlines())) == (2, list(map(str, made)))
+    assert err.startswith("bert/letter.wav: letter.wav is not a WAV file") and len(err.splitlines()) == 1
+    assert sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file()) == made
+    made[0].write_text("mine")
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert err.splitlines()[0] == "2 of 3 were there already" and len(err.splitlines()) == 2
+    assert made[0].read_text() == "mine"
+
+
+def test_json_lines_tell_recordings_of_the_same_name_apart(run, checkpoint, tmp_path):
+    for seconds, folder in enumerate(("anna", "bert"), 1):
+        (tmp_path / folder).mkdir()
+        sf.write(tmp_path / folder / "clip.wav", speech_like(float(seconds)), RATE)
+    _, out, _ = run("transcribe", tmp_path / "anna/clip.wav", tmp_path / "bert", "--format", "json", *checkpoint)
+    durations = {result["audio"]: result["duration_s"] for result in map(json.loads, out.splitlines())}
+    assert durations == {"anna/clip.wav": 1.0, "bert/clip.wav": 2.0}
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_lines_of_text_are_in_the_order_of_the_input_whatever_is_finished_first(run, checkpoint, tmp_path, workers):
+    clips = [tmp_path / f"{number}.wav" for number in range(5)]
+    for number, clip in enumerate(clips):
+        sf.write(clip, speech_like([0.5, 17.0, 1.0, 3.0, 2.0][number], number), RATE)
+    arguments = [clips[0], tmp_path / "gone.wav", *clips[1:]]
+    code, out, _ = run("transcribe", *arguments, "--workers", workers, "--decoder", "greedy", *checkpoint)
+    transcriber = Transcriber.from_checkpoint(checkpoint[1])
+    assert (code, out.splitlines()) == (2, [transcriber.transcribe(clip, "greedy").text for clip in clips])
+
+
+def test_a_name_that_is_no_text_spoils_no_line(run, clips, checkpoint, tmp_path):
+    odd = tmp_path / os.fsdecode(b"\xff.wav")
+    clips[0].rename(odd)
+    code, out, _ = run("transcribe", odd, "--format", "json", *checkpoint)
+    assert code == 0 and json.loads(out)["audio"] == odd.name
+    code, out, _ = run("transcribe", odd, "--out", tmp_path / "out", *checkpoint)
+    assert code == 0 and (tmp_path / "out" / odd.name).with_suffix(".txt").exists()
+
+
+def test_an_out_that_is_a_file_gets_one_line(run, clips, checkpoint, tmp_path):
+    (tmp_path / "out").touch()
+    code, out, err = run("transcribe", *clips, "--out", tmp_path / "out", *checkpoint)
+    assert (code, out) == (2, "") and str(tmp_path / "out") in err and len(err.splitlines()) == 1
+
+
+def test_a_number_of_workers_is_a_number(run, clips):
+    code, _, err = run("transcribe", *clips, "--workers", "-1")
+    assert code == 2 and "'-1' is no number of processes" in err
+
+
+def test_a_reader_that_has_had_enough_sees_no_traceback(clips, checkpoint):
+    command = [sys.executable, "-m", "asr_core", "transcribe", "--format", "html", *clips, *checkpoint]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
 
 
 def test_align_finds_a_text_in_a_recording(run, clips, checkpoint):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,9 +47,14 @@ def read_manifest(path: Path, split: str | None = None) -> list[Utterance]:
 
 def manifest_rows(path: Path) -> list[tuple[str, Utterance]]:
     """(split, utterance) of every row."""
+    return [(row["split"], _utterance(row, path, number)) for number, row in table_rows(path, MANIFEST_COLUMNS)]
+
+
+def table_rows(path: Path, needed: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """(line number, value of each column) of a manifest that has at least the needed columns, `path` among them."""
     lines = _lines(path, "manifest")
     columns = lines[0].split("\t")
-    if missing := [column for column in MANIFEST_COLUMNS if column not in columns]:
+    if missing := [column for column in needed if column not in columns]:
         raise DataError(f"{path.name} is not a manifest: its header lacks the columns {', '.join(missing)}.")
     rows = []
     for number, line in enumerate(lines[1:], start=2):
@@ -59,7 +64,9 @@ def manifest_rows(path: Path) -> list[tuple[str, Utterance]]:
         if len(fields) != len(columns):
             raise DataError(f"{path.name}, line {number}: {len(fields)} fields, but the header has {len(columns)}.")
         row = dict(zip(columns, fields, strict=True))
-        rows.append((row["split"], _utterance(row, path, number)))
+        if not Path(row["path"]).name:
+            raise DataError(f"{path.name}, line {number}: the path {row['path']!r} names no file.")
+        rows.append((number, row))
     return rows
 
 
@@ -70,8 +77,6 @@ def _utterance(row: dict[str, str], path: Path, number: int) -> Utterance:
         duration_s = math.nan
     if not 0 <= duration_s < math.inf:
         raise DataError(f"{path.name}, line {number}: duration_s is {row['duration_s']!r}, not seconds.")
-    if not Path(row["path"]).name:
-        raise DataError(f"{path.name}, line {number}: the path {row['path']!r} names no file.")
     return Utterance(
         id=Path(row["path"]).with_suffix("").as_posix(),
         path=path.parent / row["path"],

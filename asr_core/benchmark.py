@@ -1,0 +1,247 @@
+"""How fast the model is, beside others: every system in a process of its own, on the same speech, in one run.
+
+Speed does not depend on the weights, so that those of the other systems are random.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import soundfile as sf
+import torch
+import torchaudio
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from asr_core import audio, checkpoint
+from asr_core.checkpoint import Checkpoint
+from asr_core.decoding import greedy_decode
+from asr_core.features import FeatureConfig, LogMel
+from asr_core.models import build_encoder
+from asr_core.models.masking import strided_length
+from asr_core.text import Alphabet
+from asr_core.transcriber import Transcriber
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+RATE = 16_000  # Hz
+ALPHABET = Alphabet()
+IMPORTS = "import torch, gradio"
+FIRST_ANSWER = """
+import sys, app
+app.Transcriber.from_checkpoint(sys.argv[1]).transcribe(sys.argv[2])
+"""
+MEASURE = """
+import json, sys
+from asr_core.benchmark import measure
+print(json.dumps(measure(*json.loads(sys.argv[1]))))
+"""
+
+
+class BenchmarkError(RuntimeError):
+    """A measurement that came to nothing; the message says which."""
+
+
+@dataclass(frozen=True)
+class System:
+    """features: (S,) -> what the encoder takes, None where that is the waveform. encode: -> log_probs (T', V).
+    transcribe: the whole way, from a file to its text. beam: log_probs -> text, where there is a language model."""
+
+    made_of: str
+    parameters: int
+    features: Callable[[Tensor], Tensor] | None
+    encode: Callable[[Tensor], Tensor]
+    transcribe: Callable[[Path], object]
+    beam: Callable[[Tensor], object] | None = None
+
+
+def ours(model: Checkpoint) -> System:
+    """What the page runs; its whole way ends in a Transcription, with words and their times."""
+    transcriber = Transcriber(model)
+
+    def encode(features: Tensor) -> Tensor:
+        encoded = model.encoder(features.T[None, None], torch.tensor([len(features)]))
+        return encoded.logits[0].log_softmax(-1)
+
+    def beam(log_probs: Tensor) -> object:
+        from asr_core.beam import beam_decode
+
+        return beam_decode(log_probs[None], torch.tensor([len(log_probs)]), model.alphabet, transcriber.lookahead)
+
+    size = f"{type(model.encoder).__name__}, {model.features.n_mels} mels"
+    return System(
+        size,
+        model.encoder.parameter_count,
+        transcriber.log_mel,
+        encode,
+        lambda path: transcriber.transcribe(path, "greedy"),
+        beam if transcriber.lookahead else None,
+    )
+
+
+def deepspeech2() -> System:
+    encoder = build_encoder({"name": "deepspeech2"}).eval()
+    return ours(Checkpoint("deepspeech2", encoder, FeatureConfig(n_mels=encoder.config.n_mels), ALPHABET))
+
+
+def wav2vec2() -> System:
+    model = torchaudio.models.wav2vec2_base(aux_num_out=len(ALPHABET)).eval()
+    return _compared("12 layers of 768 on the waveform", model, None, lambda waveform: model(waveform[None])[0])
+
+
+class Conformer(nn.Module):
+    """torchaudio's, with what it needs around it: 80 mels, two convolutions of stride 2 before it, a head after it."""
+
+    def __init__(self, width: int = 256, layers: int = 8, mels: int = 80) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, width, 3, stride=2, padding=1)
+        self.second = nn.Conv2d(width, width, 3, stride=2, padding=1, groups=width)
+        self.projection = nn.Linear(width * strided_length(mels, 4), width)
+        self.layers = torchaudio.models.Conformer(width, 4, 4 * width, layers, 31)
+        self.head = nn.Linear(width, len(ALPHABET))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(T, M) -> logits (1, T', V)."""
+        x = F.gelu(self.second(F.gelu(self.first(features[None, None]))))  # (1, D, T', M/4)
+        x = self.projection(x.transpose(1, 2).flatten(2))  # (1, T', D)
+        x, _ = self.layers(x, torch.tensor([x.shape[1]]))
+        return self.head(x)
+
+
+def conformer() -> System:
+    model = Conformer().eval()
+    return _compared("8 layers of 256 at 25 frames a second, 80 mels", model, LogMel(FeatureConfig()), model)
+
+
+def _compared(
+    made_of: str, model: nn.Module, features: Callable[[Tensor], Tensor] | None, logits: Callable[[Tensor], Tensor]
+) -> System:
+    def encode(x: Tensor) -> Tensor:
+        return logits(x)[0].log_softmax(-1)
+
+    def transcribe(path: Path) -> object:
+        samples = torch.from_numpy(audio.load(path, RATE))
+        log_probs = encode(features(samples) if features else samples)
+        return greedy_decode(log_probs[None], torch.tensor([len(log_probs)]), ALPHABET)
+
+    return System(made_of, sum(each.numel() for each in model.parameters()), features, encode, transcribe)
+
+
+OTHERS = {"deepspeech2": deepspeech2, "wav2vec2_base": wav2vec2, "Conformer": conformer}
+
+
+@torch.no_grad()
+def measure(name: str, source: str, clips: list[str], threads: int, repeats: int) -> list[dict[str, Any]]:
+    """One system, in this process, on clips of growing length: medians in seconds, and the peak of memory so far in bytes.
+
+    name: one of OTHERS; or any other, for the checkpoint at `source`.
+    """
+    torch.set_num_threads(threads)
+    system = OTHERS[name]() if name in OTHERS else ours(checkpoint.load(source))
+    system.transcribe(Path(clips[0]))  # the first call is slower than any other
+    rows = []
+    for clip in map(Path, clips):
+        samples = torch.from_numpy(audio.load(clip, RATE))  # (S,)
+        row = {"system": name, "made_of": system.made_of, "parameters": system.parameters, "clip_s": len(samples) / RATE}
+        row["whole_s"], _ = _median(repeats, system.transcribe, clip)
+        row["features_s"], x = _median(repeats, system.features, samples) if system.features else (None, samples)
+        row["encoder_s"], log_probs = _median(repeats, system.encode, x)
+        lengths = torch.tensor([len(log_probs)])
+        row["greedy_s"], _ = _median(repeats, greedy_decode, log_probs[None], lengths, ALPHABET)
+        row["beam_s"], _ = _median(repeats, system.beam, log_probs) if system.beam else (None, None)
+        row["real_time_factor"] = row["whole_s"] / row["clip_s"]
+        row["peak_memory"] = peak_memory()
+        rows.append(row)
+    return rows
+
+
+def _median(repeats: int, function: Callable, *arguments: object) -> tuple[float, Any]:
+    """Seconds, and what the function returns."""
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        result = function(*arguments)
+        times.append(time.perf_counter() - started)
+    return median(times), result
+
+
+def peak_memory() -> int | None:
+    """The most that this process ever held, in bytes. None where the system does not tell."""
+    # getrusage would also count what the parent held when it started this process.
+    if (status := Path("/proc/self/status")).exists():
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) * 1024
+    return None
+
+
+def write_clips(folder: Path, seconds: list[float]) -> list[Path]:
+    """The bundled examples, joined, repeated and cut to each length: real speech as 16-bit WAV."""
+    speech = np.concatenate([audio.load(path, RATE) for path in sorted(EXAMPLES.glob("*.mp3"))])
+    paths = [folder / f"{length:g}s.wav" for length in seconds]
+    for path, length in zip(paths, seconds, strict=True):
+        sf.write(path, np.resize(speech, round(length * RATE)), RATE)
+    return paths
+
+
+def benchmark(
+    source: str, threads: int, seconds: list[float], repeats: int, starts: int, report: Callable[[str], None]
+) -> dict[str, Any]:
+    """The whole run. starts: how many times a process is started, to measure that. Raises BenchmarkError."""
+    source = os.path.abspath(source) if os.path.isdir(source) else source
+    name = Path(source).name
+    rows: list[dict[str, Any]] = []
+    with TemporaryDirectory() as folder:
+        clips = [str(path) for path in write_clips(Path(folder), seconds)]
+        for system in (name, *OTHERS):
+            report(system)
+            rows += json.loads(_python(MEASURE, threads, json.dumps([system, source, clips, threads, repeats])))
+    own = {row["clip_s"]: row["whole_s"] for row in rows[: len(seconds)]}
+    for row in rows:
+        row["times_ours"] = row["whole_s"] / own[row["clip_s"]]
+    report("from process start to first answer")
+    example = str(min(EXAMPLES.glob("*.mp3")))
+    imports_s, _ = _median(starts, _python, IMPORTS, threads)
+    answer_s, _ = _median(starts, _python, FIRST_ANSWER, threads, source, example)
+    return {
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "versions": {
+            "python": platform.python_version(),
+            **{each: version(each) for each in ("torch", "torchaudio", "gradio")},
+        },
+        "repeats": repeats,
+        "rows": rows,
+        "start": {"imports_s": imports_s, "first_answer_s": answer_s, "over_imports_s": answer_s - imports_s},
+    }
+
+
+def _python(code: str, threads: int, *arguments: str) -> str:
+    """What a fresh process writes. In a session of its own, so that Ctrl-C reaches this process alone, which ends it."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, start_new_session=True)
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise BenchmarkError(f"A process of the benchmark failed, perhaps for want of memory: {said}")
+    return done.stdout
+
+
+def processor() -> str:
+    """Its name, as far as the system tells."""
+    if (cpuinfo := Path("/proc/cpuinfo")).exists() and (found := re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text())):
+        return found[1]
+    return platform.processor() or platform.machine()

@@ -16,7 +16,7 @@ import gradio as gr
 
 from asr_core import DEFAULT_CHECKPOINT, CheckpointError, Transcriber
 from asr_core.data.utterances import read_manifest
-from asr_core.page import break_it, doctor, explorer, learn, live, read
+from asr_core.page import break_it, doctor, explorer, learn, live, read, training
 
 EXAMPLES = Path(__file__).parent / "examples" / "manifest.tsv"
 
@@ -45,6 +45,10 @@ def build(transcriber: Transcriber, other: Transcriber | None = None) -> gr.Bloc
                 learn.build(page, tabs, tab, shared)
             with gr.Tab("Break it") as tab:
                 break_it.build(tab, shared)
+            replay = transcriber.model.replay
+            if replay and len(replay.snapshots) > 1:
+                with gr.Tab("Training") as tab:
+                    training.build(tab, shared, replay)
             with gr.Tab("Doctor") as tab:
                 explorer.show_what_was_heard(tab, shared)
                 doctor.build()

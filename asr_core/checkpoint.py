@@ -25,6 +25,7 @@ from asr_core.features import FeatureConfig, LogMel
 from asr_core.files import write_atomically
 from asr_core.language_model import LanguageModel
 from asr_core.models import Encoder, build_encoder, describe_encoder
+from asr_core.replay import Replay, ReplayError
 from asr_core.text import Alphabet
 
 FORMAT = 1
@@ -46,6 +47,7 @@ class Checkpoint:
     training: dict = field(default_factory=dict)
     metrics: dict = field(default_factory=dict)
     language_model: LanguageModel | None = None
+    replay: Replay | None = None
 
     @property
     def frame_s(self) -> float:
@@ -56,7 +58,7 @@ class Checkpoint:
         return LogMel(self.features)
 
     def save(self, folder: Path, compressed: bool = False) -> None:
-        """Write weights, language model, then configuration, each atomically. compressed: matrices in 8 bits."""
+        """Write weights, language model, replay, then configuration, each atomically. compressed: matrices in 8 bits."""
         tensors = {name: tensor.contiguous() for name, tensor in self.encoder.state_dict().items()}
         if compressed:
             tensors = quantisation.compress(tensors)
@@ -65,6 +67,8 @@ class Checkpoint:
         write_atomically(folder / WEIGHTS, save_tensors(tensors, metadata={"format": "pt"}))
         if self.language_model:
             self.language_model.save(folder / LANGUAGE_MODEL)
+        if self.replay:
+            self.replay.save(folder / replay.FILE)
         self.save_config(folder)
 
     def save_config(self, folder: Path) -> None:
@@ -102,7 +106,8 @@ def load(source: str | Path) -> Checkpoint:
         )
     _load_weights(encoder, folder)
     made, measured = config.get("training", {}), config.get("metrics", {})
-    return Checkpoint(folder.name, encoder.eval(), features, alphabet, made, measured, _load_words(folder, config))
+    words, story = _load_words(folder, config), _load_replay(folder)
+    return Checkpoint(folder.name, encoder.eval(), features, alphabet, made, measured, words, story)
 
 
 def _fetch(source: str) -> Path:
@@ -179,6 +184,13 @@ def _load_words(folder: Path, config: dict) -> LanguageModel | None:
         return replace(language_model.load(folder / LANGUAGE_MODEL), **weights)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"The language model of {folder.name} cannot be used: {_sentence(error)}") from error
+
+
+def _load_replay(folder: Path) -> Replay | None:
+    try:
+        return replay.load(folder / replay.FILE) if (folder / replay.FILE).exists() else None
+    except ReplayError as error:
+        raise CheckpointError(f"{folder.name}: {error} Delete it, or copy the checkpoint again.") from error
 
 
 def _sentence(error: Exception) -> str:

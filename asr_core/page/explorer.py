@@ -17,13 +17,13 @@ from asr_core.viewer.component import AlignmentView
 from asr_core.viewer.payload import Lane, heard_in
 
 MODEL_QUEUE = {"concurrency_id": "model", "concurrency_limit": 1}
-READ, LEARN, BREAK_IT = "read", "learn", "break"  # what the view shows
+READ, LEARN, BREAK_IT, TRAINING = "read", "learn", "break", "training"  # what the view shows
 
 
 @dataclass(frozen=True)
 class Explorer:
     """lanes: what was heard, and the typed sentence where there is one; the view may show something else of it.
-    opened: which of READ, LEARN and BREAK_IT the view shows. changed: the events after which `lanes` are new.
+    opened: which of READ, LEARN, BREAK_IT and TRAINING the view shows. changed: the events after which `lanes` are new.
     example: what is loaded where a tab needs a recording and there is none."""
 
     transcriber: Transcriber

@@ -314,7 +314,12 @@ class TrainingRun:
             "epochs_done": self.progress["epoch"],
             "history": self.progress["history"],
         }
-        Checkpoint(folder.name, self.averaged, self.config.features, self.alphabet, training, {"validation": figures}).save(
-            folder
-        )
-        self.recorder.replay.save(folder / replay.FILE)
+        Checkpoint(
+            folder.name,
+            self.averaged,
+            self.config.features,
+            self.alphabet,
+            training,
+            {"validation": figures},
+            replay=self.recorder.replay,
+        ).save(folder)

@@ -152,7 +152,7 @@ def stopped_midway(process: subprocess.Popen, how: int) -> str:
 @pytest.mark.skipif(not Path("/proc").exists(), reason="there is no /proc to find processes in")
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
 def test_a_run_that_was_stopped_goes_on_with_the_rest_and_leaves_no_process(job, tmp_path, checkpoint_folder, how, code):
-    clips = write_clips(tmp_path / "clips", [9.0] * 12 + [4.0] * 12)
+    clips = write_clips(tmp_path / "clips", [14.0] * 16 + [4.0] * 8)
     arguments = (tmp_path / "clips", "--out", tmp_path / "out", "--format", "json", "--workers", "2", "--decoder", "beam")
     first = job(*arguments)
     line = stopped_midway(first, how)

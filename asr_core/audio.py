@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 import shutil
@@ -57,11 +58,13 @@ def load(source: AudioSource, sample_rate: int = 16_000) -> np.ndarray:
         if size == 0:
             raise AudioError(f"{name} is empty (0 bytes). Record or copy it again.")
         rate, samples = _decode(path, name, path.suffix.lower())
-    if not MIN_RATE <= rate <= MAX_RATE:
-        raise AudioError(
-            f"{name} claims {rate} samples a second; sound has {MIN_RATE} to {MAX_RATE}. Its header is damaged."
-        )
-    return _check(_resample(_mix_down(samples, name), rate, sample_rate), name, sample_rate)
+    resampler = Resampler(rate, sample_rate, name)
+    return checked(resampler.whole(_mix_down(samples, name)), name, sample_rate)
+
+
+def mono(samples: np.ndarray, name: str) -> np.ndarray:
+    """(S,) or (S, channels), integer or float -> (S,) float32. Raises AudioError."""
+    return _mix_down(_as_float(np.asarray(samples)), name)
 
 
 def duration_s(path: Path) -> float:
@@ -145,16 +148,59 @@ def _mix_down(samples: np.ndarray, name: str) -> np.ndarray:
     return samples.mean(axis=1)
 
 
-def _resample(samples: np.ndarray, rate: int, sample_rate: int) -> np.ndarray:
-    if rate == sample_rate:
-        return samples
-    # torchaudio's filter grows with the terms of the ratio: at 44,099 Hz it would take gigabytes. The nearest ratio with
-    # smaller terms is exact for every usual rate, and off by a millionth for the others: 4 ms in an hour.
-    ratio = Fraction(rate, sample_rate).limit_denominator(1000)
-    return torchaudio.functional.resample(torch.from_numpy(samples), ratio.numerator, ratio.denominator).numpy()
+class Resampler:
+    """From one rate to another, at once or in pieces: the pieces joined are the whole resampled. Raises AudioError."""
+
+    FILTER_WIDTH = 6  # zero crossings of torchaudio's filter to each side
+
+    def __init__(self, rate: int, sample_rate: int, name: str = "The stream") -> None:
+        if not MIN_RATE <= rate <= MAX_RATE:
+            raise AudioError(
+                f"{name} claims {rate} samples a second; sound has {MIN_RATE} to {MAX_RATE}. Its header is damaged."
+            )
+        self.rate = rate
+        # torchaudio's filter grows with the terms of the ratio: at 44,099 Hz it would take gigabytes. The nearest ratio
+        # with smaller terms is exact for every usual rate, and off by a millionth for the others: 4 ms in an hour.
+        ratio = Fraction(rate, sample_rate).limit_denominator(1000)
+        self.old, self.new = ratio.numerator, ratio.denominator
+        reach = 1.1 * self.FILTER_WIDTH * max(1.0, self.old / self.new)  # samples of the old rate
+        self.margin = math.ceil(reach / self.old) + 1  # in units of `old` samples, which become `new` ones
+        self.kept = np.zeros(0, np.float32)  # what is needed again, from unit `first` on
+        self.first = self.done = 0  # units
+
+    def whole(self, samples: np.ndarray) -> np.ndarray:
+        """(S,) -> (S',)."""
+        if self.old == self.new:
+            return samples
+        return torchaudio.functional.resample(torch.from_numpy(samples), self.old, self.new).numpy()
+
+    def feed(self, samples: np.ndarray) -> np.ndarray:
+        """(S,) more -> (S',): as far as what comes next cannot change it."""
+        if self.old == self.new:
+            return samples
+        self.kept = np.concatenate([self.kept, samples])
+        ready = self.first + len(self.kept) // self.old - self.margin
+        if ready <= self.done:
+            return np.zeros(0, np.float32)
+        made = self.whole(self.kept)[(self.done - self.first) * self.new : (ready - self.first) * self.new]
+        self.done = ready
+        self._forget()
+        return made
+
+    def finish(self) -> np.ndarray:
+        """The rest, as if silence followed."""
+        rest = self.whole(self.kept)[(self.done - self.first) * self.new :] if len(self.kept) else self.kept
+        self.kept = np.zeros(0, np.float32)
+        return rest if self.old != self.new else np.zeros(0, np.float32)
+
+    def _forget(self) -> None:
+        start = max(0, self.done - self.margin)
+        self.kept = self.kept[(start - self.first) * self.old :]
+        self.first = start
 
 
-def _check(samples: np.ndarray, name: str, sample_rate: int) -> np.ndarray:
+def checked(samples: np.ndarray, name: str, sample_rate: int) -> np.ndarray:
+    """The samples (S,), if they can hold speech: not too long, not too short, not silent. Raises AudioError."""
     seconds = len(samples) / sample_rate
     if seconds > MAX_DURATION_S:
         raise _too_long(name, seconds)

@@ -6,6 +6,7 @@ algorithm 1, with the loops over prefixes and tokens as array operations.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,15 +33,22 @@ class Hypothesis:
 
 
 def beam_search(
-    log_probs: np.ndarray, blank: int, language_model: Lookahead | None = None, width: int = WIDTH
+    log_probs: np.ndarray,
+    blank: int,
+    language_model: Lookahead | None = None,
+    width: int = WIDTH,
+    after: Sequence[str] = (),
 ) -> list[Hypothesis]:
-    """log_probs (T', V) -> the `width` best texts, best first. With a width that no frame exceeds, the search is exact."""
+    """log_probs (T', V) -> the `width` best texts, best first. With a width that no frame exceeds, the search is exact.
+
+    after: the words before, for the language model.
+    """
     ids = np.arange(1, log_probs.shape[1] + 1, dtype=np.uint64)
     # K prefixes: ln of their paths that end in a blank and in their last token, and the language model's part.
     ends_blank, ends_token, added = np.zeros(1), np.full(1, -np.inf), np.zeros(1)
     last = np.array([blank])  # the last token; nothing repeats that of the empty prefix
     hashes, parents = np.zeros(1, np.uint64), np.array([np.iinfo(np.uint64).max])  # of the prefix; without its last token
-    states = language_model.start() if language_model else None
+    states = language_model.start(after) if language_model else None
     node, trail = np.zeros(1, np.int64), Trail()  # where the prefix is in the tree of all prefixes
 
     for frame in log_probs:
@@ -96,8 +104,10 @@ def beam_decode(
     ]
 
 
-def beam_path(emission: Emission, language_model: Lookahead | None = None) -> tuple[int, ...]:
-    """The most probable path (T',) of the best text.
+def beam_path(
+    emission: Emission, language_model: Lookahead | None = None, width: int = WIDTH, after: Sequence[str] = ()
+) -> tuple[int, ...]:
+    """The most probable path (T',) of the best text. after: the words before, for the language model.
 
     A recording over PIECE_S is cut where a space is surest, in the last third of each piece; that frame stays a space.
     """
@@ -106,14 +116,20 @@ def beam_path(emission: Emission, language_model: Lookahead | None = None) -> tu
     while len(emission) - len(path) > longest:
         start, least = len(path), longest * 2 // 3
         cut = start + least + int(emission.log_probs[start + least : start + longest, space].argmax())
-        path += [*_piece_path(emission, start, cut, language_model), space]
-    return (*path, *_piece_path(emission, len(path), len(emission), language_model))
+        piece, after = _piece_path(emission, start, cut, language_model, width, after)
+        path += [*piece, space]
+    piece, _ = _piece_path(emission, len(path), len(emission), language_model, width, after)
+    return (*path, *piece)
 
 
-def _piece_path(emission: Emission, start: int, end: int, language_model: Lookahead | None) -> tuple[int, ...]:
+def _piece_path(
+    emission: Emission, start: int, end: int, language_model: Lookahead | None, width: int, after: Sequence[str]
+) -> tuple[tuple[int, ...], Sequence[str]]:
+    """(path, the last words) of the frames from start to end."""
     piece = Emission(emission.log_probs[start:end], emission.frame_s, emission.alphabet)
-    tokens = beam_search(piece.log_probs.numpy(), emission.alphabet.blank, language_model)[0].tokens
-    return forced_path(piece, tokens) if tokens else (emission.alphabet.blank,) * (end - start)
+    tokens = beam_search(piece.log_probs.numpy(), emission.alphabet.blank, language_model, width, after)[0].tokens
+    path = forced_path(piece, tokens) if tokens else (emission.alphabet.blank,) * (end - start)
+    return path, [*after, *emission.alphabet.decode(tokens).split()][-2:]
 
 
 class Trail:

@@ -69,6 +69,15 @@ class Evaluation:
         """Seconds of computing for each second of speech."""
         return self.compute_s / max(self.audio_s, 1e-9)
 
+    def of_speakers(self) -> dict[str, tuple[ErrorCounts, ErrorCounts]]:
+        """Word and character errors of each speaker, in alphabetical order."""
+        counts: dict[str, tuple[ErrorCounts, ErrorCounts]] = {}
+        for each in sorted(self.decoded, key=lambda each: each.speaker):
+            words, characters = counts.get(each.speaker, (ErrorCounts(), ErrorCounts()))
+            words += word_errors(each.reference, each.hypothesis)
+            counts[each.speaker] = words, characters + character_errors(each.reference, each.hypothesis)
+        return counts
+
     def summary(self) -> dict:
         """The figures as JSON has them."""
         return {

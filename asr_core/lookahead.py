@@ -8,6 +8,7 @@ ln p(unknown) and a uniform share for each of its letters, so every text has a p
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from os.path import commonprefix
@@ -88,9 +89,14 @@ class Lookahead:
         other.weight, other.word_bonus = weight, word_bonus
         return other
 
-    def start(self) -> TextStates:
-        """Of one empty text."""
-        return TextStates(np.array([ROOT]), np.array([BOUNDARY]), np.array([-1]))
+    def start(self, after: Sequence[str] = ()) -> TextStates:
+        """Of one empty text, at the beginning of a sentence or after some words."""
+        previous, pair = np.array([BOUNDARY]), np.array([-1])
+        for word in after[-2:]:
+            following = np.array([self.model.id_of.get(word, UNKNOWN)])
+            _, pair = self.model.log_probs(pair, previous, following)
+            previous = following
+        return TextStates(np.array([ROOT]), previous, pair)
 
     def additions(self, states: TextStates) -> np.ndarray:
         """(K, V): what each token that follows adds to a text's score; the blank's column means nothing."""

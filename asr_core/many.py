@@ -133,7 +133,8 @@ class _Work(Dataset):
         return len(self.batches)
 
     def __getitem__(self, index: int) -> bytes:
-        # By value. torch would send tensors through shared memory, of which a container has 64 MB, and hold a file open
+        # By value, read by nobody but the process that started this one. torch would send tensors through shared memory, of
+        # which a container has 64 MB, and hold a file open
         # for each.
         return pickle.dumps(self.results(self.batches[index]))
 

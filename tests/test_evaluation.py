@@ -7,7 +7,7 @@ from synthetic import tiny_model, toy_corpus
 from torch.nn import functional as F
 
 from asr_core.data.batches import SpeechDataset, bucket, loader
-from asr_core.evaluation import evaluate
+from asr_core.evaluation import Evaluation, evaluate
 from asr_core.models import ENCODERS
 from asr_core.transcriber import Transcriber
 
@@ -89,3 +89,19 @@ def test_evaluation_uses_eval_mode_and_puts_the_mode_back(model, corpus, trainin
 def test_evaluation_leaves_no_gradient(model, corpus):
     evaluated(model, corpus, 4)
     assert all(parameter.grad is None for parameter in model.encoder.parameters())
+
+
+def test_the_figures_of_speakers_are_those_of_their_utterances_alone(model, corpus):
+    evaluation = evaluated(model, corpus, 3)
+    assert set(evaluation.of_speakers()) == {utterance.speaker for utterance in corpus}
+    for speaker, (words, characters) in evaluation.of_speakers().items():
+        alone = evaluated(model, [utterance for utterance in corpus if utterance.speaker == speaker], 3)
+        assert (words, characters) == (alone.words, alone.characters)
+
+
+def test_parts_joined_are_the_whole(model, corpus):
+    whole = evaluated(model, corpus, 3)
+    joined = Evaluation.joined([evaluated(model, corpus[:2], 3), evaluated(model, corpus[2:], 3), evaluated(model, [], 3)])
+    assert (joined.words, joined.characters) == (whole.words, whole.characters)
+    assert joined.loss == pytest.approx(whole.loss, rel=1e-5) and joined.audio_s == pytest.approx(whole.audio_s)
+    assert {each.id for each in joined.decoded} == {each.id for each in whole.decoded}

@@ -1,11 +1,13 @@
 """train.py as people run it, on a language of three letters, each a tone of its own frequency."""
 
 import json
+import random
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,6 +83,18 @@ def test_a_run_stopped_and_continued_ends_with_the_same_weights(finished, folder
     continued = run(folder, "pieces")
     assert continued.returncode == 0 and "1 steps done" in continued.stdout
     assert weights(folder, "pieces") == weights(folder, "whole")
+
+
+def test_killed_at_any_moment_it_goes_on_from_the_last_save(finished, folder):
+    draw = random.Random(0)
+    for _ in range(3):
+        with subprocess.Popen(command(folder, "killed"), cwd=ROOT, stdout=-1, stderr=subprocess.DEVNULL, text=True) as job:
+            next((line for line in job.stdout if "steps done" in line), None)  # it trains, and writes after every epoch
+            time.sleep(draw.uniform(0.3, 2.0))
+            job.kill()
+    assert run(folder, "killed").returncode == 0
+    assert weights(folder, "killed") == weights(folder, "whole")
+    assert not list((folder / "killed").glob("*.tmp*")), "nor is half a file left behind for ever"
 
 
 def test_ctrl_c_saves_the_state_and_says_how_to_go_on(folder):

@@ -35,7 +35,7 @@ def whole(transcriber: Transcriber, features: torch.Tensor) -> torch.Tensor:
 
 @torch.inference_mode()
 def windowed(transcriber: Transcriber, features: torch.Tensor) -> torch.Tensor:
-    return transcriber.log_probs(features)
+    return transcriber.logits(features).log_softmax(-1)
 
 
 def test_a_recording_of_70_seconds_read_in_windows_is_the_whole_everywhere(reader):

@@ -53,6 +53,12 @@ def test_payload_columns_are_the_spans_in_every_convention(spoken):
         assert times == pytest.approx(np.array(expected), abs=1e-5)
 
 
+def test_the_focus_is_that_of_the_lane_that_has_one(spoken):
+    plain, looked_at = Lane("one", spoken), Lane("other", spoken, focus=(3, 5))
+    assert payload(plain)["focus"] is None
+    assert payload(plain, looked_at)["focus"] == {"lane": 1, "first": 3, "last": 5}
+
+
 def test_two_lanes_of_one_model_send_its_posteriors_once_and_say_where_they_differ(spoken):
     reference = align(spoken, "the quick brown fox")
     sent = payload(*reference_lanes(reference))

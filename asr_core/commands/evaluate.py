@@ -24,6 +24,7 @@ def add(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
     parser = commands.add_parser("evaluate", help="WER, CER and real-time factor on a corpus")
     add_corpus(parser)
     parser.add_argument("--decoder", choices=DECODERS, default="greedy")
+    parser.add_argument("--by-speaker", action="store_true", help="also the figures of every speaker")
     parser.add_argument("--format", choices=("text", "json"), default="text")
     parser.set_defaults(run=run)
     return [parser]
@@ -54,8 +55,12 @@ def run(args: argparse.Namespace) -> int:
         print(f"Skipped {skipped.id}: {skipped.reason}", file=sys.stderr)
     if not evaluation.decoded:
         raise DataError("No utterance could be evaluated.")
+    speakers = evaluation.of_speakers() if args.by_speaker else {}
     if args.format == "json":
-        print(json.dumps({"checkpoint": args.checkpoint, "decoder": args.decoder, **evaluation.summary()}))
+        figures = {"checkpoint": args.checkpoint, "decoder": args.decoder, **evaluation.summary()}
+        if speakers:
+            figures["speakers"] = {name: {"wer": w.rate, "cer": c.rate} for name, (w, c) in speakers.items()}
+        print(json.dumps(figures))
     else:
         words, characters = evaluation.words, evaluation.characters
         print(
@@ -67,4 +72,6 @@ def run(args: argparse.Namespace) -> int:
             f"real-time factor {evaluation.real_time_factor:.4f} "
             f"({torch.get_num_threads()} threads, encoder and {args.decoder} decoder)"
         )
+        for name, (of_words, of_characters) in speakers.items():
+            print(f"speaker {name}: WER {of_words.rate:.4f}, CER {of_characters.rate:.4f} ({of_words.reference} words)")
     return 2 if evaluation.skipped else 0

@@ -1,8 +1,9 @@
-"""Three sums to do before training, each with its formula filled in."""
+"""Sums to do before training, each with its formula filled in."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -80,6 +81,20 @@ def output_length(length: int, layers: Sequence[Convolution]) -> Calculation:
     return Calculation(now, "\n".join(lines) or f"no layer: {length}", verdict)
 
 
+def layers_of(text: str) -> list[Convolution]:
+    """One layer a line: kernel, then stride, padding and dilation where they are not 1, 0 and 1. Raises CalculatorError."""
+    layers = []
+    for number, line in enumerate(text.strip().splitlines(), 1):
+        values = line.replace(",", " ").split()
+        if not 1 <= len(values) <= 4 or not all(value.isdecimal() for value in values):
+            raise CalculatorError(
+                f"Line {number} is {line.strip()[:40]!r}; expected one to four whole numbers: kernel, stride, padding, "
+                "dilation."
+            )
+        layers.append(Convolution(*map(int, values)))
+    return layers
+
+
 def feasibility(target: Sequence[object], frames: int) -> Calculation:
     """The frames that a target needs, S + R: one a token, and a blank between equal neighbours. target: a text or ids."""
     _require("frames", frames, 0)
@@ -91,6 +106,32 @@ def feasibility(target: Sequence[object], frames: int) -> Calculation:
         else (f"It cannot fit: {needed - frames} frames too few, so its loss is infinite.")
     )
     return Calculation(needed, f"S + R = {len(target)} + {repeats} = {needed}; T = {frames}", verdict)
+
+
+def lengths_of(text: str) -> list[int]:
+    """Whole numbers, with anything between them, such as a printed tensor. Raises CalculatorError when there are none."""
+    numbers = [int(number) for number in re.findall(r"(?<![\w.-])\d+(?![\w.])", text)]
+    if not numbers:
+        raise CalculatorError("There is no whole number here; expected lengths such as 92, 110, 75.")
+    for number in numbers:
+        _require("a length", number, 0)
+    return numbers
+
+
+def lengths_that_fit(input_lengths: Sequence[int], target_lengths: Sequence[int]) -> Calculation:
+    """How many targets of a batch have no more tokens than frames. Their letters are not known, so neither is R."""
+    if len(input_lengths) != len(target_lengths):
+        raise CalculatorError(
+            f"There are {len(input_lengths)} input lengths and {len(target_lengths)} target lengths; expected one of each "
+            "for every utterance."
+        )
+    spare = [frames - tokens for frames, tokens in zip(input_lengths, target_lengths, strict=True)]
+    fitting = sum(each >= 0 for each in spare)
+    tightest = min(range(len(spare)), key=spare.__getitem__)
+    formula = f"T − S of utterance {tightest}, the tightest: {input_lengths[tightest]} − {target_lengths[tightest]}"
+    verdict = f"{fitting} of {len(spare)} targets fit"
+    verdict += "; equal neighbours in a text need a frame more each." if spare[tightest] >= 0 else ", the others never will."
+    return Calculation(fitting, f"{formula} = {spare[tightest]}", verdict)
 
 
 def _require(name: str, value: int, least: int, most: int = LARGEST) -> None:

@@ -28,7 +28,7 @@ def read(path: str | Path) -> dict[str, object]:
             raise EvidenceError(
                 f"{path.name} holds {size // 1024**2:,} MB; {LARGEST_BYTES // 1024**2} MB are the most. Save one batch only."
             )
-        arrays = _arrays(path)
+        arrays, names = _arrays(path)
     except EvidenceError:
         raise
     except OSError as error:
@@ -39,7 +39,7 @@ def read(path: str | Path) -> dict[str, object]:
         ) from error
     if missing := [name for name in REQUIRED if name not in arrays]:
         raise EvidenceError(
-            f"{path.name} lacks {', '.join(missing)}; it holds {', '.join(sorted(arrays)) or 'nothing'}. Expected "
+            f"{path.name} lacks {', '.join(missing)}; it holds {_listed(names)}. Expected "
             "log_probs (T, B, V), targets (B, L) or in one row, input_lengths (B,), target_lengths (B,) and blank."
         )
     return {name: _single(name, arrays[name]) for name in (*REQUIRED, *OPTIONAL) if name in arrays}
@@ -52,11 +52,18 @@ def _unpacked_bytes(path: Path) -> int:
         return sum(entry.file_size for entry in archive.infolist())
 
 
-def _arrays(path: Path) -> dict[str, object]:
+def _arrays(path: Path) -> tuple[dict[str, object], list[str]]:
+    """What diagnose takes of the file, and the names of all that it holds."""
     if path.suffix == ".safetensors":
-        return load_tensors(path.read_bytes())
+        tensors = load_tensors(path.read_bytes())
+        return tensors, list(tensors)
     with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files if name in REQUIRED + OPTIONAL}
+        return {name: archive[name] for name in archive.files if name in REQUIRED + OPTIONAL}, archive.files
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(name[:60] for name in sorted(names)[:10])
+    return f"{shown} and {len(names) - 10} more" if len(names) > 10 else shown or "nothing"
 
 
 def _single(name: str, array: object) -> object:

@@ -76,12 +76,12 @@ class Diagnosis:
         return json.dumps(self.as_dict(), indent=2)
 
     def __str__(self) -> str:
-        lines = [self._verdict(), ""]
+        lines = [self.verdict, ""]
         for finding in self.findings:
             lines.append(f"{finding.severity.value.upper()}  {finding.name}  (rule {finding.rule})")
             lines += _wrapped("seen", finding.evidence) + _wrapped("so", finding.effect) + _wrapped("fix", finding.fix)
             lines += [f"  link  {finding.link}"] * bool(finding.link) + [""]
-        lines += self._numbers()
+        lines += [f"{name:<34}{value}" for name, value in self.figures]
         if self.skipped:
             reasons: dict[str, list[str]] = {}
             for rule, _, reason in self.skipped:
@@ -92,24 +92,30 @@ class Diagnosis:
                 lines += textwrap.wrap(told, WIDTH, initial_indent="  ", subsequent_indent=" " * 8)
         return "\n".join(lines)
 
-    def _verdict(self) -> str:
+    @property
+    def verdict(self) -> str:
+        """Healthy or not, in a sentence."""
+        utterances = f"{self.utterances} utterance{'s' * (self.utterances > 1)}"
         if not self.findings:
-            return f"Healthy: {self.utterances} utterances, nothing found."
+            return f"Healthy: {utterances}, nothing found."
         counts = [(sum(f.severity is severity for f in self.findings), severity.value) for severity in Severity]
         told = ", ".join(f"{count} {name}{'s' * (count > 1)}" for count, name in counts if count)
-        return f"{'Healthy' if self.healthy else 'Not healthy'}: {told} in a batch of {self.utterances} utterances."
+        return f"{'Healthy' if self.healthy else 'Not healthy'}: {told} in a batch of {utterances}."
 
-    def _numbers(self) -> list[str]:
+    @property
+    def figures(self) -> tuple[tuple[str, str], ...]:
+        """(name, value with its unit) of each number."""
+
         def shown(value: float | None, unit: str) -> str:
             return "cannot be computed" if value is None else f"{value:.2f}{unit}"
 
-        return [
-            f"Loss to expect at the first step  {shown(self.expected_initial_loss, ' nats a character')}",
-            f"Loss of this batch                {shown(self.loss, ' nats a character')}",
-            f"Ignores-the-audio ratio           {shown(self.ignores_audio_ratio, '  (near 1: ignored, below 0.8: used)')}",
-            f"Texts that cannot fit             {self.infeasible} of {self.utterances}",
-            f"Frames where the blank is best    {shown(self.blank_rate, '')}",
-        ]
+        return (
+            ("Loss to expect at the first step", shown(self.expected_initial_loss, " nats a character")),
+            ("Loss of this batch", shown(self.loss, " nats a character")),
+            ("Ignores-the-audio ratio", shown(self.ignores_audio_ratio, "  (near 1: ignored, below 0.8: used)")),
+            ("Texts that cannot fit", f"{self.infeasible} of {self.utterances}"),
+            ("Frames where the blank is best", shown(self.blank_rate, "")),
+        )
 
 
 def _wrapped(head: str, text: str) -> list[str]:

@@ -21,17 +21,19 @@ from asr_core.emission import Emission
 from asr_core.reference import Reference
 from asr_core.transcription import Transcription
 
-VERSION = 3
+VERSION = 4
 MEL_RANGE = (-1.6, 2.4)  # normalised log-mel values shown as darkest and brightest
 
 
 @dataclass(frozen=True, eq=False)
 class Lane:
-    """One reading, as a lane of the view. reference: what it was aligned from, when somebody typed it."""
+    """One reading, as a lane of the view. reference: what it was aligned from, when somebody typed it. focus: first and
+    last frame that the view is brought to, of at most one lane."""
 
     name: str
     reading: Transcription
     reference: Reference | None = None
+    focus: tuple[int, int] | None = None
 
 
 def reference_lanes(reference: Reference) -> tuple[Lane, Lane]:
@@ -72,6 +74,14 @@ def payload(*lanes: Lane) -> dict:
             {"kind": each.kind, "first": each.first, "second": each.second, "start_s": each.start_s, "end_s": each.end_s}
             for each in found
         ],
+        "focus": next(
+            (
+                {"lane": index, "first": lane.focus[0], "last": lane.focus[1]}
+                for index, lane in enumerate(lanes)
+                if lane.focus
+            ),
+            None,
+        ),
     }
 
 

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from asr_core.doctor.calculators import CalculatorError, Convolution, feasibility, initial_loss, output_length
+from asr_core.doctor.calculators import (
+    CalculatorError,
+    Convolution,
+    feasibility,
+    initial_loss,
+    layers_of,
+    lengths_of,
+    lengths_that_fit,
+    output_length,
+)
 
 LAYERS = st.builds(Convolution, st.integers(1, 7), st.integers(1, 4), st.integers(0, 4), st.integers(1, 3))
 
@@ -90,3 +99,40 @@ def test_a_target_fits_when_torchs_loss_is_finite(target, frames):
 def test_numbers_that_mean_nothing_are_refused_by_name(attempt, named):
     with pytest.raises(CalculatorError, match=named):
         attempt()
+
+
+def test_layers_are_read_a_line_each_with_what_is_left_out_as_torch_has_it():
+    assert layers_of("3\n11 2, 5\n\n5 1 2 2 ".replace("\n\n", "\n")) == [
+        Convolution(3),
+        Convolution(11, stride=2, padding=5),
+        Convolution(5, padding=2, dilation=2),
+    ]
+    assert layers_of(" \n") == []
+
+
+@pytest.mark.parametrize("line", ["three", "3 2 1 1 1", "3 -1", "3.5", ""])
+def test_a_line_that_is_no_layer_is_named(line):
+    with pytest.raises(CalculatorError, match="^Line 2 is"):
+        layers_of(f"3 2 1\n{line}\n3 2 1")
+
+
+def test_lengths_are_read_from_whatever_a_script_prints():
+    assert lengths_of("tensor([92, 110,\n 75], dtype=torch.int32)") == [92, 110, 75]
+    assert lengths_of("0 7") == [0, 7]
+    for nothing in ("", "none", "1.5", "-3"):
+        with pytest.raises(CalculatorError, match="no whole number"):
+            lengths_of(nothing)
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=6))
+def test_lengths_fit_when_a_text_without_repeats_has_a_finite_loss(pairs):
+    fitting = 0
+    for frames, tokens in pairs:
+        uniform, target = torch.zeros(frames, 1, 10).log_softmax(-1), torch.arange(1, tokens + 1)
+        fitting += bool(F.ctc_loss(uniform, target, [frames], [tokens], reduction="sum").isfinite())
+    assert lengths_that_fit(*map(list, zip(*pairs, strict=True))).value == fitting
+
+
+def test_lengths_of_two_batches_are_refused():
+    with pytest.raises(CalculatorError, match="3 input lengths and 2 target lengths"):
+        lengths_that_fit([1, 2, 3], [1, 2])

@@ -114,6 +114,10 @@ def bad_files(folder: Path) -> dict[str, tuple[Path, str]]:
         "half a file": (folder / "half.npz", "is damaged"),
         "a bomb": (folder / "bomb.npz", "Save one batch"),
         "an array missing": (saved(folder / "lacks.npz", without), "lacks target_lengths; it holds blank, input_lengths"),
+        "something else": (
+            saved(folder / "weights.npz", {f"layer{number:02}": torch.zeros(1) for number in range(12)}),
+            "it holds layer00, layer01, layer02, layer03, layer04, layer05, layer06, layer07, layer08, layer09 and 2 more",
+        ),
         "two blanks": (saved(folder / "blanks.npz", tensors() | {"blank": torch.tensor([0, 1])}), "blank has shape (2,)"),
         "no utterance axis": (
             saved(folder / "shape.npz", tensors() | {"log_probs": torch.zeros(5, 7, 12)}),

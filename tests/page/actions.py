@@ -36,6 +36,11 @@ def heard(tab) -> str:
     return tab.locator("label", has_text="What it heard").locator("textarea, input").input_value()
 
 
+def field(tab, label: str):
+    """The text box in sight that has this label."""
+    return tab.locator("label", has_text=label).locator("textarea, input").filter(visible=True)
+
+
 def frames_of(tab) -> int:
     return int(tab.locator(".ctc-lens .summary").inner_text().split()[0])
 
@@ -45,3 +50,15 @@ def words_of(tab, lane: int = 0) -> list[str]:
     return [
         word.removeprefix("⚠ ") for word in tab.locator(".ctc-lens .words").nth(lane).locator("button").all_inner_texts()
     ]
+
+
+def wait_for_words(tab, words: list[str], lane: int = 0) -> None:
+    """Of the whole recording: the view is redrawn a moment after its words below it, and lays out only what is in sight."""
+    tab.get_by_role("button", name="Show the whole recording").click()
+    shown = f"[...(document.querySelectorAll('.ctc-lens .words')[{lane}]?.querySelectorAll('.word') ?? [])]"
+    joined = f"{shown}.map(word => word.textContent.replace('⚠ ', '')).join(' ')"
+    tab.wait_for_function(f"words => {joined} === words", arg=" ".join(words))
+
+
+def open_tab(tab, name: str) -> None:
+    tab.get_by_role("tab", name=name, exact=True).click()

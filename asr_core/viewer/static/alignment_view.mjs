@@ -17,6 +17,7 @@ import { toolbarFor } from "./toolbar.mjs";
 
 const MAX_PIXELS_PER_FRAME = 64;
 const COMFORTABLE_PIXELS_PER_FRAME = 15; // a letter fits its cell
+const FOCUS_PIXELS_PER_FRAME = 30; // a few words in sight on a wide page
 const COLOURS = ["text", "quiet", "line", "accent", "kept", "merged", "cursor", "wave", "on-cell", "background"];
 
 /** trigger(name, data), when given, is told of choices that the page's other parts share: "convention". */
@@ -110,6 +111,7 @@ class AlignmentView {
     const first = result.lanes[0].tokens[0]?.first ?? 0;
     this.atS = null;
     this.select(kept?.atS ?? (first + 0.5) * result.lanes[0].frameS, 0);
+    if (result.focus) this.lookAt(result.focus);
   }
 
   buildTexts() {
@@ -175,6 +177,15 @@ class AlignmentView {
   zoomToSpan({ startS, endS }) {
     this.zoomTo((this.scroller.clientWidth * 0.6) / (endS - startS));
     this.centre((startS + endS) / 2);
+  }
+
+  /** Explain the first of some frames of a lane, and bring them to the middle, large enough to be read. */
+  lookAt({ lane, first, last }) {
+    const { frameS } = this.result.lanes[lane];
+    this.select((first + 0.5) * frameS, lane);
+    const whole = (this.scroller.clientWidth * 0.6) / ((last - first + 1) * frameS);
+    this.zoomTo(Math.min(whole, FOCUS_PIXELS_PER_FRAME / frameS));
+    this.centre(((first + last + 1) / 2) * frameS);
   }
 
   centre(timeS) {

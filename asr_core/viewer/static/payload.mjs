@@ -50,7 +50,7 @@ function setLetters(tokens, words) {
 }
 
 /**
- * -> {durationS, score, conventions, convention, mel, lanes, differences, audioUrl}; a lane holds its emission's fields
+ * -> {durationS, score, conventions, convention, mel, lanes, differences, focus, audioUrl}; a lane holds its emission's fields
  * {frames, frameS, labels, blank, posteriors} and {name, note, text, greedy, path, tokens, words, warnings}; greedy: its path is
  * the best token of each frame.
  */
@@ -71,6 +71,7 @@ export async function decode(payload) {
     differences: payload.differences.map(({ kind, first, second, start_s, end_s }) => (
       { kind, sides: [first, second], startS: start_s, endS: end_s }
     )),
+    focus: payload.focus, // {lane, first, last} frame to look at, or null
     audioUrl: payload.audio?.url ?? null,
   };
   for (const { kind, sides } of result.differences) {

@@ -1,0 +1,82 @@
+"""The tab "Read": a typed sentence against the sound, files to take away, and how to read the view."""
+
+from __future__ import annotations
+
+import gradio as gr
+from gradio.processing_utils import save_bytes_to_cache
+
+from asr_core.alignment import AlignmentError
+from asr_core.export import export_lanes
+from asr_core.page.explorer import Explorer
+from asr_core.reference import align
+from asr_core.text import TextError
+from asr_core.viewer.payload import Lane, heard_in, reference_lanes
+
+HOW_TO_READ = """
+The model cuts the sound into short **frames** and names one **token** for each: a letter, a space, or the **blank**
+(a grey dot), which means “nothing new”. Two rules turn frames into text: **equal neighbours are merged** into one
+letter, then **blanks are dropped**. So a double letter needs a blank between its two halves. Move over the frames to see
+the rule at work; click a letter or a word to hear it.
+"""
+SAVES = {"srt": "SRT", "vtt": "VTT", "ctm": "CTM", "textgrid": "TextGrid", "json": "JSON", "json-emission": "JSON, emission"}
+SAVES |= {"html": "Offline page"}
+NOTHING_YET = "There is no recording yet: speak, upload a file or pick an example first."
+OFFER = "Use: "
+# The browser fetches the file that the hidden File component was given.
+DOWNLOAD = "(file) => Object.assign(document.createElement('a'), {href: file.url, download: file.orig_name}).click()"
+
+
+def build(explorer: Explorer) -> None:
+    def align_reference(lanes: list[Lane] | None, text: str) -> tuple[list[Lane], list[Lane], dict]:
+        """The lanes with the typed sentence as the second, and the button that offers a spelling."""
+        if lanes is None:
+            raise gr.Error(NOTHING_YET, print_exception=False)
+        try:
+            lanes = list(reference_lanes(align(heard_in(lanes), text)))
+        except TextError as error:
+            gr.Warning(str(error))
+            return gr.skip(), gr.skip(), gr.update(visible=bool(error.suggestion), value=OFFER + error.suggestion)
+        except AlignmentError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        return lanes, lanes, gr.update(visible=False)
+
+    def take_away(lanes: list[Lane] | None, convention: str, name: str) -> str:
+        """A file of the typed sentence's alignment, or of what was heard when none was typed."""
+        if lanes is None:
+            raise gr.Error(NOTHING_YET, print_exception=False)
+        file_name, content = export_lanes(lanes, name, convention)
+        return save_bytes_to_cache(content.encode(), file_name, download.GRADIO_CACHE)
+
+    def chosen(event: gr.EventData) -> str:
+        return event.convention
+
+    lanes, view, convention = explorer.lanes, explorer.view, gr.State("spike")
+    with gr.Row(equal_height=True):
+        truth = gr.Textbox(
+            label="What was really said?",
+            placeholder="Type the sentence to see where each of its letters lies, and what the model made of it",
+            max_length=2000,
+            scale=5,
+        )
+        align_button = gr.Button("Align", scale=1, min_width=100)
+    suggestion = gr.Button(visible=False, size="sm")
+    gr.Markdown("Take it away, with the times of the typed sentence once there is one:")
+    with gr.Row():
+        saves = [(gr.Button(label, size="sm", min_width=60), name) for name, label in SAVES.items()]
+    download = gr.File(visible="hidden")
+    with gr.Accordion("How to read this", open=True):
+        gr.Markdown(HOW_TO_READ)
+
+    aligned = [view, lanes, suggestion]
+    gr.on([truth.submit, align_button.click], align_reference, [lanes, truth], aligned, api_visibility="private")
+    suggestion.click(lambda offer: offer.removeprefix(OFFER), suggestion, truth, api_visibility="private").then(
+        align_reference, [lanes, truth], aligned, api_visibility="private"
+    )
+    view.convention(chosen, None, convention, api_visibility="private")
+    for button, name in saves:
+        button.click(
+            lambda lanes, convention, name=name: take_away(lanes, convention, name),
+            [lanes, convention],
+            download,
+            api_visibility="private",
+        ).success(None, download, None, js=DOWNLOAD, api_visibility="private")

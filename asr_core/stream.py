@@ -1,0 +1,164 @@
+"""Live captions: sound in pieces of any size -> words that stay, and a tail that may still change.
+
+Every half second the last seconds are heard again, with the new sound. What lies three seconds back, up to the end of a
+word, is committed and never changes. Only seconds around the present are computed: it costs the same however long one talks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asr_core import audio
+from asr_core.decoding import collapse
+from asr_core.emission import Emission
+from asr_core.sound import Sound
+from asr_core.text import normalise
+from asr_core.transcription import Transcription
+
+if TYPE_CHECKING:
+    from asr_core.transcriber import Transcriber
+
+UPDATE_S = 0.5  # of new sound between two captions
+LAG_S = 3.0  # what the model hears after a frame before it is committed; with half of it twice as many letters differ
+CONTEXT_S = 8.0  # and before it
+LONGEST_S = 8.0  # without the end of a word; then a word may be cut
+ALIGNED = 8  # feature frames: windows start where strides fall as in the whole recording
+WIDTH = 64  # of the beam
+
+
+@dataclass(frozen=True)
+class Caption:
+    """committed: the text that stays. tail: what follows it as far as can be told now. duration_s: heard so far."""
+
+    committed: str
+    tail: str
+    duration_s: float
+
+
+class Stream:
+    """One speaker's captions; made by Transcriber.stream. Captions depend on the sound alone, not on how it was cut."""
+
+    def __init__(self, transcriber: Transcriber, decoder: str | None = None) -> None:
+        self.transcriber, self.decoder = transcriber, decoder
+        config = transcriber.model.features
+        self.rate, self.hop = config.sample_rate, config.hop_length
+        self.subsampling = transcriber.model.encoder.subsampling
+        self.frame_s = transcriber.model.frame_s
+        self.resampler: audio.Resampler | None = None
+        self.pieces: list[np.ndarray] = []  # all samples, at the model's rate
+        self.received = 0
+        self.window = np.zeros(0, np.float32)  # the last of them, from sample window_start on
+        self.window_start = 0
+        self.updated = 0  # samples at the last update
+        self.log_probs: list[Tensor] = []  # of the committed frames
+        self.path: list[int] = []  # their tokens
+        self.text = ""  # what they spell
+        self.tail = torch.zeros(0, len(transcriber.model.alphabet)), ()  # log-probabilities and path of what may change
+        self.caption = Caption("", "", 0.0)
+
+    def feed(self, samples: np.ndarray, rate: int) -> Caption:
+        """(S,) or (S, channels), integer or float -> the caption now. Raises audio.AudioError."""
+        if self.resampler is None:
+            self.resampler = audio.Resampler(rate, self.rate)
+        elif rate != self.resampler.rate:
+            raise audio.AudioError(f"The stream began with {self.resampler.rate} samples a second; now there are {rate}.")
+        self._hear(self.resampler.feed(audio.mono(samples, "The stream")))
+        return self.caption
+
+    def finish(self) -> Transcription:
+        """The rest, and the whole as one result. Raises audio.AudioError for what is no speech: too short, or silent."""
+        if self.resampler is not None:
+            self._hear(self.resampler.finish())
+        samples = audio.checked(np.concatenate([*self.pieces, np.zeros(0, np.float32)]), "The recording", self.rate)
+        self._update(self.received, last=True)
+        with torch.no_grad():
+            features = self.transcriber.log_mel(torch.from_numpy(samples))  # (T, M)
+        sound = Sound(samples, self.rate, features, self.transcriber.model.features.frame_s)
+        emission = Emission(torch.cat(self.log_probs), self.frame_s, self.transcriber.model.alphabet)
+        return Transcription.of_path(tuple(self.path), emission, sound)
+
+    def recent(self, seconds: float) -> Transcription | None:
+        """The last seconds, CONTEXT_S at most, as they are read now, timed from 0. None before there is sound."""
+        tail, tail_path = self.tail
+        frame = self.subsampling * self.hop  # samples
+        frames = len(self.path) + len(tail_path)
+        first = max(self.window_start // frame, frames - round(min(seconds, CONTEXT_S) / self.frame_s))
+        samples = self.window[first * frame - self.window_start : self.updated - self.window_start]
+        if frames == first or len(samples) <= self.transcriber.model.features.n_fft // 2:
+            return None
+        log_probs = torch.cat([*self.log_probs[first - frames :], tail])[first - frames :]  # a piece has a frame at least
+        with torch.no_grad():
+            features = self.transcriber.log_mel(torch.from_numpy(samples))  # (T, M)
+        sound = Sound(samples, self.rate, features, self.transcriber.model.features.frame_s)
+        emission = Emission(log_probs, self.frame_s, self.transcriber.model.alphabet)
+        return Transcription.of_path((*self.path, *tail_path)[first:], emission, sound)
+
+    def _hear(self, samples: np.ndarray) -> None:
+        """Take the sound in, and update whenever another half second is complete."""
+        self.pieces.append(samples)
+        self.window = np.concatenate([self.window, samples])
+        self.received += len(samples)
+        step = round(UPDATE_S * self.rate)
+        while self.updated + step <= self.received:
+            self._update(self.updated + step)
+
+    def _update(self, end: int, last: bool = False) -> None:
+        """Read the window up to a sample, commit what is old enough."""
+        self.updated = end
+        log_probs = self._encode(end)  # (N, V), from the first frame that is not committed
+        if not len(log_probs):
+            return
+        alphabet = self.transcriber.model.alphabet
+        emission = Emission(log_probs, self.frame_s, alphabet)
+        path = self.transcriber.path(emission, self.decoder, width=WIDTH, after=self.text[-100:].split())
+        cut = len(path) if last else self._cut(path, len(path) - round(LAG_S / self.frame_s))
+        self.text += self._spell(path[:cut], self.path[-1:])
+        if cut:
+            self.log_probs.append(log_probs[:cut])
+        self.path += path[:cut]
+        self.tail = log_probs[cut:], path[cut:]
+        self.caption = Caption(normalise(self.text), normalise(self._spell(path[cut:], self.path[-1:])), end / self.rate)
+        self._forget()
+
+    def _spell(self, path: Sequence[int], before: list[int]) -> str:
+        """The text of frames that follow `before`, one frame or none: its token may go on in the first of them."""
+        alphabet = self.transcriber.model.alphabet
+        tokens = collapse([*before, *path], alphabet.blank)
+        return alphabet.decode(tokens[1:] if before and before[0] != alphabet.blank else tokens)
+
+    def _cut(self, path: tuple[int, ...], stable: int) -> int:
+        """How many of the frames are committed: up to the last space before `stable`, so that no word is cut."""
+        alphabet = self.transcriber.model.alphabet
+        space, blank = alphabet.labels.index(" "), alphabet.blank
+        old = path[: max(stable, 0)]
+        if all(token in (space, blank) for token in old):
+            return len(old)
+        spaces = [frame for frame, token in enumerate(old) if token == space]
+        if spaces and any(token not in (space, blank) for token in old[: spaces[-1]]):
+            return spaces[-1] + 1
+        if len(path) * self.frame_s < LONGEST_S:
+            return 0
+        blanks = [frame for frame, token in enumerate(old) if token == blank]
+        return blanks[-1] + 1 if blanks else len(old)
+
+    def _encode(self, end: int) -> Tensor:
+        """(N, V): the frames from the first that is not committed to sample `end`."""
+        samples = self.window[: end - self.window_start]
+        if len(samples) <= self.transcriber.model.features.n_fft // 2:  # the edges are padded by reflection
+            return torch.zeros(0, len(self.transcriber.model.alphabet))
+        with torch.no_grad():
+            logits = self.transcriber.encode(self.transcriber.log_mel(torch.from_numpy(samples)))  # (T', V)
+        return logits.log_softmax(-1)[len(self.path) - self.window_start // (self.hop * self.subsampling) :]
+
+    def _forget(self) -> None:
+        """Keep the context that the next window needs."""
+        oldest = len(self.path) * self.subsampling - round(CONTEXT_S * self.rate / self.hop)  # feature frame
+        start = max(0, oldest // ALIGNED * ALIGNED) * self.hop
+        self.window = self.window[start - self.window_start :]
+        self.window_start = start

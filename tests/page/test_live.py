@@ -1,0 +1,103 @@
+"""Live captions, spoken into Chromium's fake microphone; and the server's side of them, fed by hand."""
+
+import base64
+
+import numpy as np
+import pytest
+from actions import EXAMPLES, heard, words_of
+from synthetic import speech_like, tiny_model
+
+from asr_core import Transcriber, audio
+from asr_core.metrics import character_errors
+from asr_core.page import live
+from asr_core.page.live import Speakers
+
+
+def message(samples: np.ndarray, name: str = "a", rate: int = 16_000) -> dict:
+    sent = base64.b64encode((samples * 32_767).astype("<i2").tobytes()).decode()
+    return {"id": name, "rate": rate, "samples": sent, "last": False}
+
+
+@pytest.fixture
+def speakers():
+    return Speakers(Transcriber(tiny_model()))
+
+
+def test_words_appear_while_one_speaks_and_the_whole_talk_is_shown_at_the_end(tab, transcriber):
+    tab.get_by_role("tab", name="Live").click()
+    tab.get_by_role("button", name="Speak", exact=True).click()
+    tab.wait_for_function("document.querySelector('.ctc-live .tail').textContent.length > 3")
+    tab.wait_for_selector(".ctc-lens .word")  # the view follows
+    tab.wait_for_function("document.querySelector('.ctc-live .committed').textContent.length > 3")
+    tab.wait_for_timeout(int(1000 * EXAMPLES[0].duration_s))
+    tab.locator(".ctc-live").get_by_role("button", name="Stop").click()
+    tab.get_by_text("Your recording is in the view above.").wait_for()
+    tab.wait_for_function("[...document.querySelectorAll('textarea, input')].some(({value}) => value.split(' ').length > 3)")
+    said = heard(tab)
+    assert " ".join(words_of(tab)) == said
+    assert said.startswith(tab.locator(".ctc-live .committed").inner_text())
+    whole = transcriber.transcribe(EXAMPLES[0].path).text
+    # The fake microphone begins anywhere in its file and repeats nothing: some of the words are there.
+    assert len(set(said.split()) & set(whole.split())) >= 2
+
+
+def test_a_refused_microphone_says_what_to_do(browser, url):
+    context = browser.new_context()
+    page = context.new_page()
+    page.add_init_script("navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', 'NotFoundError'))")
+    page.goto(url)
+    page.get_by_role("tab", name="Live").click()
+    page.get_by_role("button", name="Speak", exact=True).click()
+    page.get_by_text("There is no microphone. Plug one in, then try again.").wait_for()
+    context.close()
+
+
+def test_two_speakers_never_hear_each_other(speakers):
+    first, second = speech_like(3.0, 1), speech_like(3.0, 2)
+    for start in range(0, 48_000, 4_000):
+        for name, samples in (("a", first), ("b", second)):
+            answer = speakers.feed(message(samples[start : start + 4_000], name))
+            assert answer.keys() == {"committed", "tail", "seconds"}
+    for name, samples in (("a", first), ("b", second)):
+        stream, _ = speakers.end(name)
+        assert np.abs(stream.finish().sound.samples - samples).max() < 1e-4
+    assert not speakers.talks and not speakers.heard
+
+
+def test_beyond_so_many_speakers_one_is_told_to_wait_and_silent_ones_are_forgotten(speakers, monkeypatch):
+    piece = speech_like(0.25)
+    for number in range(live.MOST_SPEAKERS):
+        assert "error" not in speakers.feed(message(piece, str(number)))
+    assert "Try again in a minute" in speakers.feed(message(piece, "one more"))["error"]
+    now = live.time.monotonic()
+    monkeypatch.setattr(live.time, "monotonic", lambda: now + live.FORGOTTEN_S + 1)
+    assert "error" not in speakers.feed(message(piece, "one more"))
+    assert list(speakers.talks) == ["one more"]
+
+
+@pytest.mark.parametrize(
+    "sent", [{}, {"id": "a", "rate": "x", "samples": ""}, {"id": "a", "rate": 16_000, "samples": "no base64!"}, 7, None]
+)
+def test_what_no_browser_would_send_gets_a_sentence(speakers, sent):
+    assert "cannot be read" in speakers.feed(sent)["error"]
+    assert not speakers.talks
+
+
+def test_a_talk_ends_after_so_long_and_a_rate_that_cannot_be_is_refused(speakers, monkeypatch):
+    monkeypatch.setattr(live, "LONGEST_S", 1.0)
+    assert "error" not in speakers.feed(message(speech_like(1.5)))
+    assert "may last" in speakers.feed(message(speech_like(0.1)))["error"]
+    assert "samples a second" in speakers.feed(message(speech_like(0.1), "b", rate=3))["error"]
+
+
+def test_the_view_beside_it_holds_the_last_seconds(transcriber):
+    samples = np.concatenate([audio.load(example.path) for example in EXAMPLES])
+    stream = transcriber.stream("greedy")
+    for start in range(0, len(samples), 8_000):
+        stream.feed(samples[start : start + 8_000], 16_000)
+        recent = stream.recent(4.0)
+        assert recent.duration_s <= 4.05 and len(recent.path) == len(recent.emission)
+        assert abs(len(recent.path) * 0.04 - recent.duration_s) <= 0.05
+    whole = transcriber.transcribe((16_000, samples), "greedy")
+    last = " ".join(word.label for word in whole.words if word.start_s > whole.duration_s - 3.5)
+    assert character_errors(last, recent.text[-len(last) :]).rate < 0.4

@@ -63,7 +63,7 @@ def assert_same(result, alone) -> None:
 
 def test_without_a_decoder_it_is_the_one_that_one_by_one_takes(reader, tmp_path):
     paths = write_clips(tmp_path, [1.0, 0.7])
-    for path, result in transcribe_many(reader, paths, workers=0):
+    for path, result in transcribe_many(reader, map(str, paths), workers=0):
         assert_same(result, reader.transcribe(path))
 
 

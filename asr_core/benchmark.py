@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asr_core import audio, checkpoint
+from asr_core.beam import beam_decode
 from asr_core.checkpoint import Checkpoint
 from asr_core.decoding import greedy_decode
 from asr_core.features import FeatureConfig, LogMel
@@ -40,6 +41,7 @@ ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 RATE = 16_000  # Hz
 ALPHABET = Alphabet()
+LEAST, MOST = 3, 15  # repeats of a measurement
 IMPORTS = "import torch, gradio"
 FIRST_ANSWER = """
 import sys, app
@@ -74,17 +76,13 @@ def ours(model: Checkpoint) -> System:
     transcriber = Transcriber(model)
 
     def encode(features: Tensor) -> Tensor:
-        encoded = model.encoder(features.T[None, None], torch.tensor([len(features)]))
-        return encoded.logits[0].log_softmax(-1)
+        return transcriber.logits(features).log_softmax(-1)
 
     def beam(log_probs: Tensor) -> object:
-        from asr_core.beam import beam_decode
-
         return beam_decode(log_probs[None], torch.tensor([len(log_probs)]), model.alphabet, transcriber.lookahead)
 
-    size = f"{type(model.encoder).__name__}, {model.features.n_mels} mels"
     return System(
-        size,
+        f"{type(model.encoder).__name__}, {model.features.n_mels} mels",
         model.encoder.parameter_count,
         transcriber.log_mel,
         encode,
@@ -145,38 +143,53 @@ OTHERS = {"deepspeech2": deepspeech2, "wav2vec2_base": wav2vec2, "Conformer": co
 
 
 @torch.no_grad()
-def measure(name: str, source: str, clips: list[str], threads: int, repeats: int) -> list[dict[str, Any]]:
+def measure(name: str | None, source: str, clips: list[str], threads: int, effort_s: float) -> list[dict[str, Any]]:
     """One system, in this process, on clips of growing length: medians in seconds, and the peak of memory so far in bytes.
 
-    name: one of OTHERS; or any other, for the checkpoint at `source`.
+    name: one of OTHERS, or None for the checkpoint at `source`.
     """
     torch.set_num_threads(threads)
-    system = OTHERS[name]() if name in OTHERS else ours(checkpoint.load(source))
+    system = OTHERS[name]() if name else ours(checkpoint.load(source))
     system.transcribe(Path(clips[0]))  # the first call is slower than any other
     rows = []
     for clip in map(Path, clips):
         samples = torch.from_numpy(audio.load(clip, RATE))  # (S,)
-        row = {"system": name, "made_of": system.made_of, "parameters": system.parameters, "clip_s": len(samples) / RATE}
-        row["whole_s"], _ = _median(repeats, system.transcribe, clip)
-        row["features_s"], x = _median(repeats, system.features, samples) if system.features else (None, samples)
-        row["encoder_s"], log_probs = _median(repeats, system.encode, x)
-        lengths = torch.tensor([len(log_probs)])
-        row["greedy_s"], _ = _median(repeats, greedy_decode, log_probs[None], lengths, ALPHABET)
-        row["beam_s"], _ = _median(repeats, system.beam, log_probs) if system.beam else (None, None)
-        row["real_time_factor"] = row["whole_s"] / row["clip_s"]
-        row["peak_memory"] = peak_memory()
-        rows.append(row)
+        whole_s, _ = _median(effort_s, system.transcribe, clip)
+        features_s, x = _median(effort_s, system.features, samples) if system.features else (None, samples)
+        encoder_s, log_probs = _median(effort_s, system.encode, x)
+        greedy_s, _ = _median(effort_s, greedy_decode, log_probs[None], torch.tensor([len(log_probs)]), ALPHABET)
+        beam_s, _ = _median(effort_s, system.beam, log_probs) if system.beam else (None, None)
+        rows.append(
+            {
+                "system": name or Path(source).name,
+                "made_of": system.made_of,
+                "parameters": system.parameters,
+                "clip_s": (clip_s := len(samples) / RATE),
+                "features_s": features_s,
+                "encoder_s": encoder_s,
+                "greedy_s": greedy_s,
+                "beam_s": beam_s,
+                "whole_s": whole_s,
+                "real_time_factor": whole_s / clip_s,
+                "peak_memory": peak_memory(),
+            }
+        )
     return rows
 
 
-def _median(repeats: int, function: Callable, *arguments: object) -> tuple[float, Any]:
-    """Seconds, and what the function returns."""
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        result = function(*arguments)
-        times.append(time.perf_counter() - started)
+def _median(effort_s: float, function: Callable, *arguments: object) -> tuple[float, Any]:
+    """Seconds, and what the function returns. Repeats it for that long, but LEAST to MOST times."""
+    times: list[float] = []
+    while len(times) < LEAST or (len(times) < MOST and sum(times) < effort_s):
+        seconds, result = _timed(function, *arguments)
+        times.append(seconds)
     return median(times), result
+
+
+def _timed(function: Callable, *arguments: object) -> tuple[float, Any]:
+    started = time.perf_counter()
+    result = function(*arguments)
+    return time.perf_counter() - started, result
 
 
 def peak_memory() -> int | None:
@@ -197,33 +210,32 @@ def write_clips(folder: Path, seconds: list[float]) -> list[Path]:
 
 
 def benchmark(
-    source: str, threads: int, seconds: list[float], repeats: int, starts: int, report: Callable[[str], None]
+    source: str, threads: int, seconds: list[float], effort_s: float, starts: int, report: Callable[[str], None]
 ) -> dict[str, Any]:
-    """The whole run. starts: how many times a process is started, to measure that. Raises BenchmarkError."""
+    """The whole run: clips of so many seconds, each measurement repeated for effort_s, processes started so many times.
+
+    Raises BenchmarkError.
+    """
     source = os.path.abspath(source) if os.path.isdir(source) else source
-    name = Path(source).name
     rows: list[dict[str, Any]] = []
     with TemporaryDirectory() as folder:
         clips = [str(path) for path in write_clips(Path(folder), seconds)]
-        for system in (name, *OTHERS):
-            report(system)
-            rows += json.loads(_python(MEASURE, threads, json.dumps([system, source, clips, threads, repeats])))
+        for name in (None, *OTHERS):
+            report(name or source)
+            rows += json.loads(_python(MEASURE, threads, json.dumps([name, source, clips, threads, effort_s])))
     own = {row["clip_s"]: row["whole_s"] for row in rows[: len(seconds)]}
     for row in rows:
         row["times_ours"] = row["whole_s"] / own[row["clip_s"]]
     report("from process start to first answer")
     example = str(min(EXAMPLES.glob("*.mp3")))
-    imports_s, _ = _median(starts, _python, IMPORTS, threads)
-    answer_s, _ = _median(starts, _python, FIRST_ANSWER, threads, source, example)
+    imports_s = median(_timed(_python, IMPORTS, threads)[0] for _ in range(starts))
+    answer_s = median(_timed(_python, FIRST_ANSWER, threads, source, example)[0] for _ in range(starts))
+    packages = {each: version(each) for each in ("torch", "torchaudio", "gradio")}
     return {
         "processor": processor(),
         "cores": os.cpu_count(),
         "threads": threads,
-        "versions": {
-            "python": platform.python_version(),
-            **{each: version(each) for each in ("torch", "torchaudio", "gradio")},
-        },
-        "repeats": repeats,
+        "versions": {"python": platform.python_version(), **packages},
         "rows": rows,
         "start": {"imports_s": imports_s, "first_answer_s": answer_s, "over_imports_s": answer_s - imports_s},
     }

@@ -34,7 +34,7 @@ class WorkersLost(RuntimeError):
 
 def transcribe_many(
     transcriber: Transcriber,
-    paths: Iterable[Path],
+    paths: Iterable[str | Path],
     decoder: str | None = None,
     workers: int | None = None,
     make: Callable[[Path, Transcription], Any] | None = None,
@@ -78,7 +78,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def share(paths: Iterable[Path], rank: int, processes: int) -> list[Path]:
+def share(paths: Iterable[str | Path], rank: int, processes: int) -> list[Path]:
     """The part of one of several processes: no path is in two, none is left out, and durations are spread evenly.
 
     Every process has to be given the same paths.
@@ -92,7 +92,7 @@ def cores() -> int:
     return max(1, usable // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
-def by_duration(paths: Iterable[Path]) -> list[tuple[float, Path]]:
+def by_duration(paths: Iterable[str | Path]) -> list[tuple[float, Path]]:
     """(seconds, path), the longest first. Where the header does not tell, infinite: such a recording is taken for long."""
 
     def seconds(path: Path) -> float:
@@ -101,7 +101,7 @@ def by_duration(paths: Iterable[Path]) -> list[tuple[float, Path]]:
         except (AudioError, OSError, UnicodeError):  # reading it will say why
             return float("inf")
 
-    return sorted(((seconds(path), path) for path in paths), key=lambda pair: (-pair[0], pair[1]))
+    return sorted(((seconds(path), path) for path in map(Path, paths)), key=lambda pair: (-pair[0], pair[1]))
 
 
 def _batches(recordings: Sequence[tuple[float, Path]], workers: int) -> list[list[Path]]:

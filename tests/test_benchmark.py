@@ -24,7 +24,7 @@ def measured():
     command = [sys.executable, "-m", "asr_core", "benchmark", "--smoke", "--format", "json", "--threads", "1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines()[0] == "measuring: fast"
+    assert done.stderr.splitlines()[1:4] == ["measuring: deepspeech2", "measuring: wav2vec2_base", "measuring: Conformer"]
     return json.loads(done.stdout)
 
 
@@ -91,7 +91,7 @@ def test_the_conformer_reads_a_quarter_of_the_frames_into_the_alphabet():
 def test_ctrl_c_ends_it_with_a_word_and_leaves_no_process():
     command = [sys.executable, "-m", "asr_core", "benchmark", "--smoke"]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    assert process.stderr.readline() == "measuring: fast\n"
+    assert process.stderr.readline().startswith("measuring: ")
     child = started_by(process.pid)
     os.killpg(process.pid, signal.SIGINT)
     assert process.communicate(timeout=60)[1] == "Stopped.\n"

@@ -63,7 +63,7 @@ def assert_same(result, alone) -> None:
 
 def test_without_a_decoder_it_is_the_one_that_one_by_one_takes(reader, tmp_path):
     paths = write_clips(tmp_path, [1.0, 0.7])
-    for path, result in transcribe_many(reader, paths, workers=0):
+    for path, result in transcribe_many(reader, map(str, paths), workers=0):
         assert_same(result, reader.transcribe(path))
 
 
@@ -152,7 +152,7 @@ def stopped_midway(process: subprocess.Popen, how: int) -> str:
 @pytest.mark.skipif(not Path("/proc").exists(), reason="there is no /proc to find processes in")
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
 def test_a_run_that_was_stopped_goes_on_with_the_rest_and_leaves_no_process(job, tmp_path, checkpoint_folder, how, code):
-    clips = write_clips(tmp_path / "clips", [9.0] * 12 + [4.0] * 12)
+    clips = write_clips(tmp_path / "clips", [14.0] * 16 + [4.0] * 8)
     arguments = (tmp_path / "clips", "--out", tmp_path / "out", "--format", "json", "--workers", "2", "--decoder", "beam")
     first = job(*arguments)
     line = stopped_midway(first, how)
@@ -195,3 +195,23 @@ def test_under_torchrun_lines_would_mix_and_a_folder_is_asked_for(job, clip_path
     asked = job(clip_path, env={**os.environ, "WORLD_SIZE": "2", "RANK": "1"})
     out, err = asked.communicate(timeout=60)
     assert (asked.returncode, out) == (2, "") and "--out" in err
+
+
+AFTER_THREADS = """
+import sys
+from asr_core import Transcriber, transcribe_many
+from pathlib import Path
+transcriber = Transcriber.from_checkpoint(sys.argv[1])
+paths = [Path(path) for path in sys.argv[2:]]
+alone = [transcriber.transcribe(path).text for path in paths]
+many = dict(transcribe_many(transcriber, paths, workers=2))
+assert [many[path].text for path in paths] == alone
+"""
+
+
+def test_processes_can_start_when_threads_have_been_at_work(tmp_path, checkpoint_folder):
+    paths = write_clips(tmp_path, [6.0, 8.0, 5.0, 3.0])
+    command = [sys.executable, "-c", AFTER_THREADS, str(checkpoint_folder), *map(str, paths)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -16,9 +16,8 @@ ROOT = Path(__file__).parent.parent
 
 def test_the_example_transcribes_every_recording_and_names_what_is_none(tmp_path):
     pytest.importorskip("ray.data", reason='Ray is not installed: pip install "ray[data]"')
-    (code,) = [
-        block for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S) if "ray" in block
-    ]
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    (code,) = [block for block in blocks if "import ray" in block]
     (tmp_path / "example.py").write_text(code)
     (tmp_path / "examples").mkdir()
     examples = sorted((ROOT / "examples").glob("*.mp3"))

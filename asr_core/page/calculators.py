@@ -54,7 +54,7 @@ def build() -> None:
                     calculators.lengths_of(given), calculators.lengths_of(wanted)
                 ),
                 [given, wanted],
-                " targets fit",
+                " that fit",
             )
 
 

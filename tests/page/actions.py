@@ -62,3 +62,9 @@ def wait_for_words(tab, words: list[str], lane: int = 0) -> None:
 
 def open_tab(tab, name: str) -> None:
     tab.get_by_role("tab", name=name, exact=True).click()
+
+
+def wait_until_settled(tab) -> None:
+    """What is still fading in has no contrast yet."""
+    still = "document.getAnimations().every(each => each.playState === 'finished')"
+    tab.wait_for_function(f"!document.querySelector('.pending') && {still}")

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from actions import field, open_tab
+from actions import field, open_tab, wait_until_settled
 from axe_playwright_python.sync_playwright import Axe
 from safetensors.numpy import save
 
@@ -171,7 +171,7 @@ def test_a_text_and_the_lengths_of_a_batch_are_weighed(doctor):
     doctor.get_by_role("tab", name="Do the lengths fit?").click()
     field(doctor, "input_lengths").fill("tensor([40, 30])")
     field(doctor, "target_lengths").fill("[12, 31]")
-    told = "1 targets fit\nT − S of utterance 1, the tightest: 30 − 31 = -1\n1 of 2 targets fit, the others never will."
+    told = "1 that fit\nT − S of utterance 1, the tightest: 30 − 31 = -1\n1 of 2 targets fit, the others never will."
     waits_for(doctor, told)
 
 
@@ -189,7 +189,7 @@ def test_the_doctor_is_accessible_by_axe(browser, url, theme, width):
     tab.locator("#rules").get_by_role("heading", name="28.").wait_for()
     assert tab.locator("#rules h2").count() == len(RULES)
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
-    tab.wait_for_timeout(500)  # what is still fading in has no contrast yet
+    wait_until_settled(tab)
     found = Axe().run(tab, context=".tabs").response["violations"]
     context.close()
     assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []

@@ -1,7 +1,17 @@
 """The tab "Learn" in Chromium: links, steps, the view that follows."""
 
 import pytest
-from actions import EXAMPLES, explained, field, frames_of, open_tab, type_reference, upload, wait_for_words
+from actions import (
+    EXAMPLES,
+    explained,
+    field,
+    frames_of,
+    open_tab,
+    type_reference,
+    upload,
+    wait_for_words,
+    wait_until_settled,
+)
 from axe_playwright_python.sync_playwright import Axe
 
 from asr_core.lessons import LESSONS, Heard
@@ -119,7 +129,7 @@ def test_a_step_is_accessible_by_axe(browser, url, lessons, theme, width):
     tab = context.new_page()
     tab.goto(f"{url}?learn=5&__theme={theme}")
     shows(tab, 5, lessons[0][4])
-    tab.wait_for_timeout(500)  # what is still fading in has no contrast yet
+    wait_until_settled(tab)
     for part in (".tabs", ".ctc-lens"):
         found = Axe().run(tab, context=part).response["violations"]
         assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []

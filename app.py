@@ -63,8 +63,12 @@ def theme() -> gr.Theme:
 
 LAUNCH = {
     "theme": theme(),
-    # Gradio's orange on white is too pale to be read; a line below the open tab marks it all the same.
-    "css": "button[role=tab][aria-selected=true] { color: var(--body-text-color) !important; }",
+    # Gradio's orange on white is too pale to be read; a line below the open tab marks it all the same. On a phone all tabs
+    # fit side by side, so that none hides in a menu.
+    "css": """
+        button[role=tab][aria-selected=true] { color: var(--body-text-color) !important; }
+        @media (max-width: 480px) { .tab-container button { padding: 0 6px !important; font-size: 14px !important; } }
+    """,
     "show_error": False,
     "run_history": False,  # it stores every visitor's results in the browser, and slows the page down
     "enable_monitoring": False,

@@ -65,6 +65,8 @@ def open_tab(tab, name: str) -> None:
 
 
 def wait_until_settled(tab) -> None:
-    """What is still fading in has no contrast yet."""
+    """What is still fading in has no contrast yet. Looked at three times: one event may follow upon another."""
     still = "document.getAnimations().every(each => each.playState === 'finished')"
-    tab.wait_for_function(f"!document.querySelector('.pending') && {still}")
+    for _ in range(3):
+        tab.wait_for_function(f"!document.querySelector('.pending') && {still}")
+        tab.wait_for_timeout(300)

@@ -23,7 +23,7 @@ from playwright.sync_api import Page, sync_playwright
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import app
-from asr_core import DEFAULT_CHECKPOINT, Transcriber, Transcription, audio
+from asr_core import DEFAULT_CHECKPOINT, Emission, Sound, Transcriber, Transcription, audio
 from asr_core.data.utterances import read_manifest
 from asr_core.viewer.component import STATIC
 from asr_core.viewer.payload import Lane, payload
@@ -67,14 +67,19 @@ SHOW = """async ([[one, other], times]) => {
 
 
 class TimedTranscriber(Transcriber):
-    """Notes when each result was finished."""
+    """Notes when the last reading of a recording was finished."""
 
     finished: float
 
-    def transcribe(self, source: audio.AudioSource) -> Transcription:
-        result = super().transcribe(source)
+    def read(self, emission: Emission, sound: Sound, decoder: str | None = None) -> Transcription:
+        result = super().read(emission, sound, decoder)
         self.finished = time.time()
         return result
+
+    def sent(self, samples: np.ndarray) -> dict:
+        """What the page sends of a recording: both readings."""
+        letters = self.transcribe((16_000, samples), "greedy")
+        return payload(Lane("letters", letters), Lane("words", self.read(letters.emission, letters.sound, "beam")))
 
 
 def speech(seconds: float, start: int) -> np.ndarray:
@@ -128,7 +133,7 @@ def main() -> None:
             tab.goto(url)
             tab.wait_for_selector(".ctc-lens .empty")
             times = to_pixels(tab, transcriber, seconds, Path(folder))
-            sent = [payload(Lane("heard", transcriber.transcribe((16_000, speech(seconds, start))))) for start in (0, 1)]
+            sent = [transcriber.sent(speech(seconds, start)) for start in (0, 1)]
             redraws = tab.evaluate(REDRAW, [f"{url}gradio_api/file={STATIC.as_posix()}/", sent[0]])
             print(
                 f"| {seconds} s | {len(json.dumps(sent[0])) / 1000:.0f} kB | {1000 * statistics.median(times):.0f} ms "

@@ -1,6 +1,7 @@
 """One thread, no network, seeded examples; and the clips, encoders and checkpoints of `synthetic`, as fixtures."""
 
 import os
+import sys
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported: no test may reach the network
@@ -47,3 +48,20 @@ def little_memory():
     resource.setrlimit(resource.RLIMIT_AS, (in_use + 1_500_000_000, hard))
     yield
     resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs `python -m asr_core` with these arguments, in this process -> (exit code, standard output, standard error)."""
+
+    from asr_core import __main__ as program  # here: most tests need no command
+
+    def run(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["asr_core", *map(str, arguments)])
+        try:
+            code = program.main()
+        except SystemExit as left:  # argparse
+            code = left.code
+        return code, *capsys.readouterr()
+
+    return run

@@ -10,25 +10,9 @@ import pytest
 import soundfile as sf
 from synthetic import RATE, speech_like, tone, toy_corpus, write_manifest
 
-from asr_core import __main__ as program
 from asr_core.transcriber import Transcriber
 
 ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Runs `python -m asr_core` with these arguments, in this process -> (exit code, standard output, standard error)."""
-
-    def run(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["asr_core", *map(str, arguments)])
-        try:
-            code = program.main()
-        except SystemExit as left:  # argparse
-            code = left.code
-        return code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

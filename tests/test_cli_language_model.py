@@ -2,29 +2,18 @@
 
 import json
 import lzma
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from synthetic import tiny_model, toy_corpus, write_manifest
 
-from asr_core import __main__ as program
 from asr_core import checkpoint
 from asr_core.checkpoint import LANGUAGE_MODEL, CheckpointError
 from asr_core.kneser_ney import estimate
 from asr_core.language_model import load
 
 VERSES = Path(__file__).parent / "verses.txt"
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    def run(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["asr_core", *map(str, arguments)])
-        return program.main(), *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

@@ -12,17 +12,13 @@ import pytest
 import soundfile as sf
 from synthetic import RATE, speech_like, toy_corpus, write_manifest
 
-from asr_core import __main__ as program
 from asr_core.data.utterances import read_manifest
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    def run(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["asr_core", "prepare", *map(str, arguments), "--workers", "1"])
-        return program.main(), *capsys.readouterr()
-
-    return run
+def prepare(run):
+    """prepare, with one worker."""
+    return lambda *arguments: run("prepare", *arguments, "--workers", 1)
 
 
 def librispeech(root: Path) -> None:
@@ -41,9 +37,9 @@ def common_voice(root: Path) -> None:
         sf.write(root / "clips" / clip, np.repeat(speech_like(1.0), 3), 3 * RATE, format="MP3")
 
 
-def test_librispeech_becomes_a_manifest_with_its_splits(run, tmp_path):
+def test_librispeech_becomes_a_manifest_with_its_splits(prepare, tmp_path):
     librispeech(tmp_path / "LibriSpeech")
-    code, said, _ = run(tmp_path / "LibriSpeech", tmp_path / "out")
+    code, said, _ = prepare(tmp_path / "LibriSpeech", tmp_path / "out")
     assert code == 0 and "3 of 3 utterances" in said
     for split, text, seconds in (("train", "zero", 1.0), ("valid", "one", 1.1), ("test", "two", 1.2)):
         (utterance,) = read_manifest(tmp_path / "out" / "manifest.tsv", split)
@@ -57,9 +53,9 @@ def utterance_folder(split: str) -> str:
     return {"train": "train-clean-5", "valid": "dev-clean-2", "test": "test-clean"}[split]
 
 
-def test_common_voice_is_spelt_with_the_alphabet_and_resampled(run, tmp_path):
+def test_common_voice_is_spelt_with_the_alphabet_and_resampled(prepare, tmp_path):
     common_voice(tmp_path / "cv")
-    code, said, errors = run(tmp_path / "cv", tmp_path / "out")
+    code, said, errors = prepare(tmp_path / "cv", tmp_path / "out")
     assert code == 2 and "2 of 3 utterances" in said
     assert "Left out b: nothing can be spelt of its text '漢字'." in errors
     (utterance,) = read_manifest(tmp_path / "out" / "manifest.tsv", "train")
@@ -67,26 +63,26 @@ def test_common_voice_is_spelt_with_the_alphabet_and_resampled(run, tmp_path):
     assert sf.info(utterance.path).samplerate == RATE
 
 
-def test_a_manifest_is_prepared_too_and_what_is_broken_is_named(run, tmp_path):
+def test_a_manifest_is_prepared_too_and_what_is_broken_is_named(prepare, tmp_path):
     clips = toy_corpus(tmp_path, 3)
     clips[1].path.write_bytes(b"no sound")
-    code, said, errors = run(write_manifest(tmp_path / "m.tsv", [(clip, "train") for clip in clips]), tmp_path / "out")
+    code, said, errors = prepare(write_manifest(tmp_path / "m.tsv", [(clip, "train") for clip in clips]), tmp_path / "out")
     assert code == 2 and "2 of 3" in said and f"Left out {clips[1].id}: " in errors
     assert [each.text for each in read_manifest(tmp_path / "out" / "manifest.tsv")] == [clips[0].text, clips[2].text]
 
 
-def test_what_is_there_already_is_not_decoded_again(run, tmp_path):
+def test_what_is_there_already_is_not_decoded_again(prepare, tmp_path):
     clips = toy_corpus(tmp_path, 3)
     manifest = write_manifest(tmp_path / "m.tsv", [(clip, "train") for clip in clips])
-    run(manifest, tmp_path / "out")
+    prepare(manifest, tmp_path / "out")
     before = (tmp_path / "out" / "manifest.tsv").read_bytes()
     for clip in clips:
         clip.path.unlink()
-    code, _, _ = run(manifest, tmp_path / "out")
+    code, _, _ = prepare(manifest, tmp_path / "out")
     assert code == 0 and (tmp_path / "out" / "manifest.tsv").read_bytes() == before
 
 
-def test_killed_in_the_middle_it_goes_on_and_ends_the_same(run, tmp_path):
+def test_killed_in_the_middle_it_goes_on_and_ends_the_same(prepare, tmp_path):
     manifest = write_manifest(tmp_path / "m.tsv", [(clip, "train") for clip in toy_corpus(tmp_path, 60)])
     command = [sys.executable, "-m", "asr_core", "prepare", manifest, tmp_path / "killed", "--workers", "1"]
     with subprocess.Popen(
@@ -95,8 +91,8 @@ def test_killed_in_the_middle_it_goes_on_and_ends_the_same(run, tmp_path):
         while job.poll() is None and not list((tmp_path / "killed").rglob("*.flac")):
             time.sleep(0.01)
         os.killpg(job.pid, signal.SIGKILL)
-    run(manifest, tmp_path / "killed")
-    run(manifest, tmp_path / "whole")
+    prepare(manifest, tmp_path / "killed")
+    prepare(manifest, tmp_path / "whole")
     files = [
         sorted(path.relative_to(out) for path in out.rglob("*.flac")) for out in (tmp_path / "killed", tmp_path / "whole")
     ]
@@ -106,10 +102,10 @@ def test_killed_in_the_middle_it_goes_on_and_ends_the_same(run, tmp_path):
 
 
 @pytest.mark.parametrize("what", ["nowhere", "empty", "strange.tsv", "cv"])
-def test_what_is_no_corpus_gets_a_sentence(run, tmp_path, what):
+def test_what_is_no_corpus_gets_a_sentence(prepare, tmp_path, what):
     (tmp_path / "empty").mkdir()
     (tmp_path / "strange.tsv").write_text("a\tb\n1\t2\n")
     (tmp_path / "cv").mkdir()
     (tmp_path / "cv" / "train.tsv").write_text("a\tb\n1\t2\n")
-    code, _, said = run(tmp_path / what, tmp_path / "out")
+    code, _, said = prepare(tmp_path / what, tmp_path / "out")
     assert code == 2 and said.strip().endswith(".") and "Traceback" not in said

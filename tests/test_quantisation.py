@@ -1,11 +1,8 @@
-import sys
-
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from synthetic import tiny_model
 
-from asr_core import __main__ as program
 from asr_core import checkpoint
 from asr_core.checkpoint import WEIGHTS, CheckpointError
 from asr_core.quantisation import compress, expand
@@ -44,10 +41,9 @@ def test_a_compressed_checkpoint_says_nearly_the_same_in_half_the_space(tmp_path
     assert (logits[0] - logits[1]).abs().max() < 0.05 * logits[0].std()
 
 
-def test_the_command_writes_a_checkpoint_that_loads(monkeypatch, capsys, tmp_path, checkpoint_folder):
-    monkeypatch.setattr(sys, "argv", ["asr_core", "compress", str(checkpoint_folder), str(tmp_path / "small")])
-    assert program.main() == 0
-    assert "MB" in capsys.readouterr().out
+def test_the_command_writes_a_checkpoint_that_loads(run, tmp_path, checkpoint_folder):
+    code, said, _ = run("compress", checkpoint_folder, tmp_path / "small")
+    assert code == 0 and "MB" in said
     assert checkpoint.load(tmp_path / "small").alphabet == checkpoint.load(checkpoint_folder).alphabet
 
 

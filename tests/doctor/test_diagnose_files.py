@@ -14,7 +14,6 @@ from safetensors.torch import save_file
 from toy import BLANK, case
 
 from asr_core import EvidenceError, diagnose
-from asr_core import __main__ as program
 from asr_core.doctor import RULES, reading
 from asr_core.doctor.__main__ import page
 from asr_core.doctor.reading import read
@@ -41,30 +40,24 @@ def saved(path: Path, values: dict[str, torch.Tensor]) -> Path:
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """python -m asr_core diagnose, in this process -> (exit code, standard output, standard error)."""
-
-    def run(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["asr_core", "diagnose", *map(str, arguments)])
-        code = program.main()
-        return code, *capsys.readouterr()
-
-    return run
+def diagnosed(run):
+    """python -m asr_core diagnose -> (exit code, standard output, standard error)."""
+    return lambda *arguments: run("diagnose", *arguments)
 
 
 @pytest.mark.parametrize("suffix", ["npz", "safetensors"])
-def test_a_healthy_file_exits_0_and_a_mistake_exits_1(run, tmp_path, suffix):
-    code, out, _ = run(saved(tmp_path / f"good.{suffix}", tensors()))
+def test_a_healthy_file_exits_0_and_a_mistake_exits_1(diagnosed, tmp_path, suffix):
+    code, out, _ = diagnosed(saved(tmp_path / f"good.{suffix}", tensors()))
     assert code == 0 and out.startswith("Healthy: 6 utterances, nothing found.")
-    code, out, _ = run(saved(tmp_path / f"bad.{suffix}", probabilities()))
+    code, out, _ = diagnosed(saved(tmp_path / f"bad.{suffix}", probabilities()))
     assert code == 1
     assert "ERROR  Softmax in place of log_softmax  (rule 1)" in out
     assert "https://github.com/SeanNaren/deepspeech.pytorch/issues/488" in out
     assert all(len(line) <= 110 for line in out.splitlines())
 
 
-def test_json_holds_what_diagnose_found(run, tmp_path):
-    code, out, _ = run(saved(tmp_path / "bad.npz", probabilities()), "--format", "json")
+def test_json_holds_what_diagnose_found(diagnosed, tmp_path):
+    code, out, _ = diagnosed(saved(tmp_path / "bad.npz", probabilities()), "--format", "json")
     found = json.loads(out)
     assert code == 1 and not found["healthy"]
     assert [(finding["rule"], finding["severity"]) for finding in found["findings"]] == [(1, "error")]
@@ -72,18 +65,18 @@ def test_json_holds_what_diagnose_found(run, tmp_path):
     assert found["ignores_audio_ratio"] is None and found["infeasible"] == 0
 
 
-def test_a_warning_exits_0(run, tmp_path):
+def test_a_warning_exits_0(diagnosed, tmp_path):
     lengths = tensors()["input_lengths"] // 2
-    code, out, _ = run(saved(tmp_path / "short.npz", tensors() | {"input_lengths": lengths}))
+    code, out, _ = diagnosed(saved(tmp_path / "short.npz", tensors() | {"input_lengths": lengths}))
     assert code == 0 and out.startswith("Not healthy: 1 warning")
 
 
-def test_batch_first_and_bfloat16_files_are_read(run, tmp_path):
+def test_batch_first_and_bfloat16_files_are_read(diagnosed, tmp_path):
     turned = tensors() | {"log_probs": tensors()["log_probs"].transpose(0, 1).contiguous()}
-    code, out, _ = run(saved(tmp_path / "turned.safetensors", turned))
+    code, out, _ = diagnosed(saved(tmp_path / "turned.safetensors", turned))
     assert code == 1 and "(rule 7)" in out and "transpose(0, 1)" in out
     half = tensors() | {"log_probs": tensors()["log_probs"].bfloat16()}
-    code, out, _ = run(saved(tmp_path / "half.safetensors", half))
+    code, out, _ = diagnosed(saved(tmp_path / "half.safetensors", half))
     assert code == 1 and "(rule 22)" in out
 
 
@@ -133,10 +126,10 @@ def bad_files(folder: Path) -> dict[str, tuple[Path, str]]:
     }  # fmt: skip
 
 
-def test_what_cannot_be_read_exits_2_with_a_sentence_and_nothing_is_unpickled(run, tmp_path, monkeypatch):
+def test_what_cannot_be_read_exits_2_with_a_sentence_and_nothing_is_unpickled(diagnosed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, (path, telling) in bad_files(tmp_path).items():
-        code, out, err = run(path)
+        code, out, err = diagnosed(path)
         assert (code, out) == (2, ""), name
         assert telling in err and err.count("\n") == 1, name
     assert not (tmp_path / "unpickled").exists()

@@ -16,7 +16,7 @@ import gradio as gr
 
 from asr_core import DEFAULT_CHECKPOINT, CheckpointError, Transcriber
 from asr_core.data.utterances import read_manifest
-from asr_core.page import break_it, doctor, explorer, learn, live, read, training
+from asr_core.page import break_it, doctor, explorer, guard, learn, live, read, training
 
 EXAMPLES = Path(__file__).parent / "examples" / "manifest.tsv"
 
@@ -76,7 +76,8 @@ LAUNCH = {
     "pwa": False,
     "ssr_mode": False,
     "footer_links": ["api"],
-    "max_file_size": "100mb",
+    "max_file_size": guard.LARGEST_FILE,
+    "app_kwargs": {"middleware": guard.middleware()},
 }
 
 

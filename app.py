@@ -12,6 +12,11 @@ from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported: no call leaves the machine
 
+try:
+    import spaces  # there on a ZeroGPU Space alone, where it has to come before torch
+except ImportError:
+    spaces = None
+
 import gradio as gr
 
 from asr_core import DEFAULT_CHECKPOINT, CheckpointError, Transcriber
@@ -54,6 +59,15 @@ def build(transcriber: Transcriber, other: Transcriber | None = None) -> gr.Bloc
                 doctor.build()
         gr.Markdown(SOURCES)
     return page.queue(max_size=16, api_open=False)
+
+
+def on_gpu() -> None:
+    """ZeroGPU refuses a Space in which no function asks for a GPU. Nothing calls this one: a processor reads a clip in less
+    time than it takes to wait for a GPU, and a visitor's share of GPU time stays whole."""
+
+
+if spaces:
+    on_gpu = spaces.GPU(on_gpu)
 
 
 def theme() -> gr.Theme:

@@ -76,7 +76,7 @@ def reverberate(waveform: Tensor, rt60_s: float, sample_rate: int) -> Tensor:
     echo = torch.randn(len(time_s)) * 10 ** (-3 * time_s / rt60_s)
     echo *= math.sqrt(0.5) / echo.norm()
     echo[0] = 1.0
-    size = len(waveform) + len(echo)
+    size = 2 ** (len(waveform) + len(echo)).bit_length()  # other sizes take up to ten times as long
     wet = torch.fft.irfft(torch.fft.rfft(waveform, size) * torch.fft.rfft(echo, size), size)[: len(waveform)]
     return wet * (waveform.norm() / wet.norm().clamp(min=1e-9))
 

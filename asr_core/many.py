@@ -161,7 +161,7 @@ class _Work(Dataset):
     def _listen(self, path: Path) -> Sound:
         config = self.transcriber.model.features
         samples = audio.load(path, config.sample_rate)  # (S,)
-        features = self.transcriber.log_mel(torch.from_numpy(samples))  # (T, M)
+        features = self.transcriber.log_mel(torch.from_numpy(samples)).numpy()  # (T, M)
         return Sound(samples, config.sample_rate, features, config.frame_s, path.name)
 
     @torch.no_grad()
@@ -169,7 +169,7 @@ class _Work(Dataset):
         if not sounds:
             return []
         model = self.transcriber.model
-        features = pad_sequence([sound.features for sound in sounds], batch_first=True)  # (B, T, M)
+        features = pad_sequence([torch.from_numpy(sound.features) for sound in sounds], batch_first=True)  # (B, T, M)
         lengths = torch.tensor([len(sound.features) for sound in sounds])  # (B,)
         encoded = model.encoder(features.transpose(1, 2)[:, None], lengths)
         log_probs = encoded.logits.log_softmax(-1)  # (B, T', V)

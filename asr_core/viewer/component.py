@@ -50,7 +50,7 @@ class AlignmentView(gr.HTML):
             return None
         sound = value[0].reading.sound
         wav = io.BytesIO()
-        sf.write(wav, sound.samples, sound.sample_rate, subtype="PCM_16", format="WAV")
+        sf.write(wav, sound.samples[:], sound.sample_rate, subtype="PCM_16", format="WAV")
         path = save_bytes_to_cache(wav.getvalue(), "recording.wav", self.GRADIO_CACHE)
         audio = FileData(path=path, mime_type="audio/wav", meta={"_type": "gradio.FileData"})
         return {**payload(*value), "audio": audio.model_dump()}

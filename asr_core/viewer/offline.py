@@ -66,7 +66,7 @@ def replay(*lanes: Lane) -> str:
     """One or two readings of a recording -> the HTML of a page that needs nothing else. The sound is in it as FLAC."""
     sound = lanes[0].reading.sound
     flac = io.BytesIO()
-    sf.write(flac, sound.samples, sound.sample_rate, subtype="PCM_16", format="FLAC")
+    sf.write(flac, sound.samples[:], sound.sample_rate, subtype="PCM_16", format="FLAC")
     url = "data:audio/flac;base64," + base64.b64encode(flac.getvalue()).decode()
     content = json.dumps({**payload(*lanes), "audio": {"url": url}}).replace("<", "\\u003c")  # no text can end the script
     return PAGE.format(

@@ -56,7 +56,7 @@ def payload(*lanes: Lane) -> dict:
     """
     sound = lanes[0].reading.sound
     low, high = MEL_RANGE
-    mel = (sound.features.numpy() - low) / (high - low)  # (T, M)
+    mel = (sound.features[:] - low) / (high - low)  # (T, M)
     emissions = list({id(lane.reading.emission): lane.reading.emission for lane in lanes}.values())
     found: tuple[Difference, ...] = ()
     if len(lanes) == 2:

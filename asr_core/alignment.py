@@ -37,7 +37,7 @@ class AlignmentError(ValueError):
     """A text that cannot be aligned with the audio; the message says why, with both numbers."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a long recording has a hundred thousand
 class Span:
     """A token or a word on the time axis.
 
@@ -141,8 +141,8 @@ def require_room(frames: int, tokens: int, frame_s: float) -> None:
     product of both."""
     if frames * (2 * tokens + 1) > MOST_CELLS:
         raise AlignmentError(
-            f"Aligning {tokens} letters and spaces with {frames * frame_s / 60:.0f} minutes of sound takes too much memory: it "
-            "goes up to about ten minutes of speech. Cut the recording into parts, and align each with its part of the text."
+            f"{tokens} letters and spaces and {frames * frame_s / 60:.0f} minutes of sound are too much to align in one go, "
+            "which goes up to about ten minutes of speech. Cut both into parts, and align them part by part."
         )
 
 

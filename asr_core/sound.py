@@ -25,6 +25,9 @@ class Part:
     levels: tuple[float, float] | None = None
 
 
+WHOLE = Part()
+
+
 @dataclass(frozen=True, eq=False)
 class Sound:
     """samples: (S,) float32 at sample_rate Hz. features: (T, M) normalised log-mel; frame t is centred on t * frame_s.
@@ -38,7 +41,7 @@ class Sound:
     features: np.ndarray | Spool
     frame_s: float
     name: str = "recording"
-    part: Part = Part()
+    part: Part = WHOLE
 
     @property
     def duration_s(self) -> float:

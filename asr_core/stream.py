@@ -17,7 +17,7 @@ from torch import Tensor
 from asr_core import audio
 from asr_core.decoding import collapse
 from asr_core.emission import Emission
-from asr_core.sound import Part, Sound
+from asr_core.sound import WHOLE, Part, Sound
 from asr_core.text import normalise
 from asr_core.transcription import Transcription
 
@@ -96,7 +96,7 @@ class Stream:
         return Transcription.of_path((*self.path, *tail_path)[first:], emission, sound)
 
     @torch.no_grad()
-    def _sound(self, samples: np.ndarray, part: Part = Part()) -> Sound:
+    def _sound(self, samples: np.ndarray, part: Part = WHOLE) -> Sound:
         features = self.transcriber.log_mel(torch.from_numpy(samples)).numpy()  # (T, M)
         return Sound(samples, self.rate, features, self.transcriber.model.features.frame_s, part=part)
 

@@ -55,10 +55,10 @@ class Transcriber:
     ) -> Transcription:
         """A path, the bytes of a file, or (rate, samples) -> Transcription. Raises audio.AudioError.
 
-        A recording may be long: beyond some minutes its sound and frames lie on disk.
+        A recording may be long: beyond some minutes its samples and frames lie on disk.
         decoder: one of DECODERS; None for beam where the checkpoint has a language model, and greedy where it has none.
-        progress: called now and then with what is being done, "listening" or "reading", how many seconds of the sound that has
-        been done for, and how many there are, None where nothing tells. What it raises ends the work, and nothing is left.
+        progress: called now and then with what is being done, "listening" or "reading", the seconds of sound that it has been
+        done for, and those of all, None where nothing tells. What it raises ends the work, and nothing is left.
         """
         emission, sound = self.listen(source, progress)
         return self.read(emission, sound, decoder, progress)
@@ -109,8 +109,8 @@ class Transcriber:
         after: Sequence[str] = (),
         progress: Callable[[float], None] | None = None,
     ) -> tuple[int, ...]:
-        """The token of each frame, (T',), by a decoder. after: the words said before, which a language model heeds. progress:
-        called with the seconds that have been read."""
+        """The token of each frame, (T',), by a decoder. after: the words said before, which a language model heeds.
+        progress: called with the seconds that have been read."""
         decoder = decoder or ("beam" if self.lookahead else "greedy")
         if decoder not in DECODERS:
             raise ValueError(f"There is no decoder {decoder!r}. There are: {', '.join(DECODERS)}.")

@@ -41,9 +41,11 @@ class Transcription:
         return self.of_path(self.path, self.emission, self.sound, convention)
 
     def between(self, start_s: float, end_s: float) -> Transcription:
-        """The part from one time to another, to the nearest frame: its own frames, the times of the whole recording. Spans are
-        those of the whole if it is cut between words; only `boundary` and `energy` may differ, for letters at a cut that lies
-        in a pause of less than a second."""
+        """The part from one time to another, to the nearest frame: its own frames, the times of the whole recording.
+
+        Cut between words, its spans are those of the whole; only by `boundary` and `energy` may those beside a cut differ,
+        where the pause is shorter than a second.
+        """
         frame_s, begins_s = self.emission.frame_s, self.sound.start_s
         first = round((start_s - begins_s) / frame_s)
         stop = len(self.path) if end_s >= self.sound.end_s else round((end_s - begins_s) / frame_s)

@@ -17,7 +17,7 @@ from asr_core.viewer.payload import Lane, payload
 STATIC = Path(__file__).parent / "static"
 
 # Runs once, when the page mounts the component; later values arrive through watch().
-ON_LOAD = """/* events: 'convention' */
+ON_LOAD = """/* events: 'convention' 'part' */
 const folder = (window.gradio_config?.root ?? '').replace(/\\/$/, '') + '/gradio_api/file=STATIC/';
 if (!document.querySelector(`link[href="${folder}alignment_view.css"]`)) {
   const link = Object.assign(document.createElement('link'), {rel: 'stylesheet', href: folder + 'alignment_view.css'});

@@ -126,6 +126,8 @@ def beam_path(
         if progress:
             progress(len(path) * emission.frame_s)
     piece, _ = _piece_path(emission, len(path), len(emission), language_model, width, after)
+    if progress:
+        progress(len(emission) * emission.frame_s)
     return (*path, *piece)
 
 

@@ -57,8 +57,8 @@ class Transcriber:
 
         A recording may be long: beyond some minutes its samples and frames lie on disk.
         decoder: one of DECODERS; None for beam where the checkpoint has a language model, and greedy where it has none.
-        progress: called now and then with what is being done, "listening" or "reading", the seconds of sound that it has been
-        done for, and those of all, None where nothing tells. What it raises ends the work, and nothing is left.
+        progress: called now and then with what is being done, "listening" or "reading", the seconds of sound that are done,
+        and those of the whole, None where nothing tells. What it raises ends the work, and nothing is left of it.
         """
         emission, sound = self.listen(source, progress)
         return self.read(emission, sound, decoder, progress)
@@ -98,7 +98,7 @@ class Transcriber:
         self, emission: Emission, sound: Sound, decoder: str | None = None, progress: Progress | None = None
     ) -> Transcription:
         """What was heard -> its text by a decoder, as in transcribe."""
-        tell = progress and (lambda done_s: progress("reading", done_s, sound.duration_s))
+        tell = progress and (lambda done_s: progress("reading", min(done_s, sound.duration_s), sound.duration_s))
         return Transcription.of_path(self.path(emission, decoder, progress=tell), emission, sound)
 
     def path(

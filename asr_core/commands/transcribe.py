@@ -104,18 +104,18 @@ class SecondsBar:
     """How far one long recording is, below the bar of all of them, on a terminal; of what takes two seconds or more."""
 
     def __init__(self) -> None:
-        self.doing, self.bar = "", None
+        self.doing, self.done_s, self.bar = "", 0.0, tqdm(disable=True)
 
     def __call__(self, doing: str, done_s: float, whole_s: float | None) -> None:
-        if (
-            self.bar is None or doing != self.doing or done_s < self.bar.n
-        ):  # another recording, or the next thing done with it
-            if self.bar is not None:
-                self.bar.close()
+        if doing != self.doing or done_s < self.done_s:  # the next thing to do, or another recording
+            self.bar.close()
             total = None if whole_s is None else round(whole_s)
             options = {"unit": "s", "position": 1, "leave": False, "delay": 2, "file": sys.stderr, "disable": None}
-            self.doing, self.bar = doing, tqdm(desc=doing, total=total, **options)
+            self.bar = tqdm(desc=doing, total=total, **options)
+        self.doing, self.done_s = doing, done_s
         self.bar.update(round(done_s) - self.bar.n)
+        if done_s == whole_s:
+            self.bar.close()
 
 
 def _target(recording: Recording, args: argparse.Namespace) -> Path | None:

@@ -136,8 +136,8 @@ def build(transcriber: Transcriber, other: Transcriber | None, examples: Sequenc
 
 
 def show(lanes: list[Lane]) -> tuple[str, list[Lane], list[Lane], Parts]:
-    """For Explorer.shown, the lanes of a whole recording: its text, its first part, for the view and for what may be asked of
-    it later, and all parts."""
+    """What Explorer.shown is given for the lanes of a whole recording: its text, its first part twice, for the view and for
+    what may be asked of it later, and all parts."""
     text, parts = heard_in(lanes).text, Parts(lanes)
     if not text:
         gr.Info("The model heard no speech in this recording.")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import soundfile as sf
 
+from asr_core.sound import Part
 from asr_core.viewer.payload import Lane, payload
 
 STATIC = Path(__file__).parent / "static"
@@ -66,15 +67,19 @@ def replay(*lanes: Lane) -> str:
     """One or two readings of a recording -> the HTML of a page that needs nothing else. The sound is in it as FLAC."""
     sound = lanes[0].reading.sound
     flac = io.BytesIO()
-    sf.write(flac, sound.samples, sound.sample_rate, subtype="PCM_16", format="FLAC")
+    sf.write(flac, sound.samples[:], sound.sample_rate, subtype="PCM_16", format="FLAC")
     url = "data:audio/flac;base64," + base64.b64encode(flac.getvalue()).decode()
     content = json.dumps({**payload(*lanes), "audio": {"url": url}}).replace("<", "\\u003c")  # no text can end the script
     return PAGE.format(
-        title=escape(f"CTC Lens: {lanes[0].reading.text[:60] or 'a recording'}"),
+        title=escape(f"CTC Lens: {lanes[0].reading.text[:60] or 'a recording'}{_which(sound.part)}"),
         style=(STATIC / "alignment_view.css").read_text(encoding="utf-8"),
         payload=content,
         script="\n".join(map(_module, MODULES)),
     )
+
+
+def _which(part: Part) -> str:
+    return f" (part {part.number} of {part.count})" if part.count > 1 else ""
 
 
 def _module(name: str) -> str:

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  activeTokens, entropy, explain, keptApart, neighbour, playRange, ruleOf, spanAt, spansWithin, topTokens,
+  activeTokens, clock, entropy, explain, keptApart, neighbour, playRange, ruleOf, spanAt, spansWithin, topTokens,
 } from "../../asr_core/viewer/static/rules.mjs";
 import { decode, setConvention } from "../../asr_core/viewer/static/payload.mjs";
 import { letterX } from "../../asr_core/viewer/static/rows.mjs";
@@ -102,4 +102,9 @@ test("a difference marks the letters of both lanes", async () => {
   const difference = { kind: "substitute", first: [0, 1], second: [0, 1], start_s: 0, end_s: 0.5 };
   const result = await decode({ ...sent, lanes: [lane, lane], differences: [difference] });
   assert.deepEqual(result.lanes.map(({ tokens }) => tokens[0].difference), ["substitute", "substitute"]);
+});
+
+test("a clock shows hours only when there are any, and rounds before it carries", () => {
+  assert.deepEqual([0, 75, 3675, 59.6, 3599.7].map((s) => clock(s)), ["0:00", "1:15", "1:01:15", "1:00", "1:00:00"]);
+  assert.deepEqual([75.25, 60.04, 3605.5].map((s) => clock(s, 1)), ["1:15.3", "1:00.0", "1:00:05.5"]);
 });

@@ -9,26 +9,16 @@ import numpy as np
 import pytest
 import soundfile as sf
 import torch
+from speech import long_speech
 from synthetic import RATE, speech_like, tiny_model
 
-from asr_core import DEFAULT_CHECKPOINT, AudioError, Emission, Transcriber, audio
+from asr_core import DEFAULT_CHECKPOINT, AudioError, Emission, Transcriber
 from asr_core import spool as spool_module
-from asr_core.data.utterances import read_manifest
 from asr_core.transcription import Transcription
 
-EXAMPLES = read_manifest(Path(__file__).parent.parent / "examples" / "manifest.tsv")
 # The shipped model sees 41 s to each side, a window 16 s at least. What lies further away moved no probability by more than
 # 0.0002 in twenty minutes of this speech: only letters that are as probable as each other could change.
 MOST_MOVED = 0.001
-
-
-def long_speech(minutes: float) -> np.ndarray:
-    """The examples one after another, with pauses of different lengths."""
-    clips, draw, pieces = [audio.load(example.path) for example in EXAMPLES], np.random.default_rng(0), []
-    while sum(map(len, pieces)) < minutes * 60 * RATE:
-        pause = 0.001 * draw.standard_normal(round(RATE * draw.choice([0.2, 0.7, 1.5, 3.0]))).astype(np.float32)
-        pieces += [clips[len(pieces) // 2 % len(clips)], pause]
-    return np.concatenate(pieces)[: round(minutes * 60 * RATE)]
 
 
 @pytest.fixture(scope="module")

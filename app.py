@@ -16,6 +16,7 @@ import gradio as gr
 
 from asr_core import DEFAULT_CHECKPOINT, CheckpointError, Transcriber
 from asr_core.data.utterances import read_manifest
+from asr_core.reception import Reception
 from asr_core.page import break_it, doctor, explorer, learn, live, read, training
 
 EXAMPLES = Path(__file__).parent / "examples" / "manifest.tsv"
@@ -31,9 +32,10 @@ Examples: LibriSpeech dev-clean (Panayotov et al. 2015, CC BY 4.0). Nothing you 
 
 def build(transcriber: Transcriber, other: Transcriber | None = None) -> gr.Blocks:
     """The page for one model; with `other`, every recording shows both models' readings."""
+    reception = Reception(transcriber)
     with gr.Blocks(title="CTC Lens", delete_cache=(600, 3600), analytics_enabled=False) as page:
         gr.Markdown(INTRODUCTION)
-        shared = explorer.build(transcriber, other, read_manifest(EXAMPLES))
+        shared = explorer.build(transcriber, reception, other, read_manifest(EXAMPLES))
         with gr.Tabs() as tabs:
             with gr.Tab("Read") as tab:
                 explorer.show_what_was_heard(tab, shared)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from gradio.events import Dependency
 
 from asr_core.audio import AudioError
 from asr_core.data.utterances import Utterance
+from asr_core.page import waiting
+from asr_core.reception import Busy, Reception
 from asr_core.transcriber import Transcriber
 from asr_core.transcription import Transcription
 from asr_core.viewer.component import AlignmentView
@@ -36,7 +39,9 @@ class Explorer:
     example: Path
 
 
-def build(transcriber: Transcriber, other: Transcriber | None, examples: Sequence[Utterance]) -> Explorer:
+def build(
+    transcriber: Transcriber, reception: Reception, other: Transcriber | None, examples: Sequence[Utterance]
+) -> Explorer:
     """With `other`, every recording shows both models' readings."""
     words = "With a language model" if transcriber.model.language_model else "Beam search"
     readings = {"Letters alone": ("greedy",), words: ("beam",)}
@@ -44,37 +49,45 @@ def build(transcriber: Transcriber, other: Transcriber | None, examples: Sequenc
         readings = {"Both": ("greedy", "beam")} | readings  # two models are two lanes already
     lane_names = {"greedy": "letters alone", "beam": words.lower()}
 
-    def transcribe(path: str | None, reading: str) -> tuple[str, list[Lane] | None, list[Lane] | None]:
-        """Text, and the lanes twice: for the view, and for what may be asked of them later."""
+    async def transcribe(path: str | None, reading: str) -> AsyncIterator[tuple]:
+        """Text, and the lanes twice: for the view, and for what may be asked of them later. First the place in line, as
+        long as there is one."""
         if path is None:  # the recording was cleared
-            return "", None, None
+            yield heard_text(""), None, None
+            return
         try:
-            heard = transcriber.transcribe(path, readings[reading][0])
-        except AudioError as error:
+            ticket = await waiting.enter(reception, path, *readings[reading])
+            async for place in waiting.places(ticket):
+                yield heard_text("", place), gr.skip(), gr.skip()
+            first, *more = ticket.result()
+        except (AudioError, Busy) as error:
+            yield heard_text(""), gr.skip(), gr.skip()
             raise gr.Error(str(error), print_exception=False) from error
-        return show(lanes_of(heard, reading))
+        yield show(await asyncio.to_thread(lanes_of, reading, first, *more))
 
     def read_again(lanes: list[Lane] | None, reading: str) -> tuple[str, list[Lane], list[Lane]]:
         """The same recording by other decoders; a typed sentence leaves the view."""
         if lanes is None:
             return gr.skip(), gr.skip(), gr.skip()
         first = lanes[0].reading
-        return show(lanes_of(transcriber.read(first.emission, first.sound, readings[reading][0]), reading))
+        return show(lanes_of(reading, *(transcriber.read(first.emission, first.sound, each) for each in readings[reading])))
 
-    def lanes_of(first: Transcription, reading: str) -> list[Lane]:
+    def lanes_of(reading: str, first: Transcription, *more: Transcription) -> list[Lane]:
         """A lane for each decoder of this reading, or for each model."""
-        decoder, *more = readings[reading]
         if other is None:
-            again = [(name, transcriber.read(first.emission, first.sound, name)) for name in more]
-            return [Lane(lane_names[name], each) for name, each in [(decoder, first), *again]]
-        second = other.transcribe((first.sound.sample_rate, first.sound.samples), decoder)
+            return [Lane(lane_names[name], each) for name, each in zip(readings[reading], (first, *more), strict=True)]
+        second = other.transcribe((first.sound.sample_rate, first.sound.samples), readings[reading][0])
         return [Lane(transcriber.model.name, first), Lane(other.model.name, second)]
 
-    def show(lanes: list[Lane]) -> tuple[str, list[Lane], list[Lane]]:
+    def show(lanes: list[Lane]) -> tuple[dict, list[Lane], list[Lane]]:
         text = heard_in(lanes).text
         if not text:
             gr.Info("The model heard no speech in this recording.")
-        return text, lanes, lanes
+        return heard_text(text), lanes, lanes
+
+    def heard_text(text: str, place: str = "") -> dict:
+        """The place in line is a placeholder: nothing takes it for what was heard."""
+        return gr.update(value=text, placeholder=place)
 
     lanes, opened = gr.State(time_to_live=3600), gr.State(READ)
     with gr.Row():
@@ -102,7 +115,9 @@ def build(transcriber: Transcriber, other: Transcriber | None, examples: Sequenc
 
     shown = [text, view, lanes]
     # One event for a recording, an upload, an example and the clearing of any of them.
-    transcribed = recording.change(transcribe, [recording, reading], shown, api_name="transcribe", **MODEL_QUEUE)
+    transcribed = recording.change(
+        transcribe, [recording, reading], shown, concurrency_limit=None, api_visibility="private"
+    )
     read = reading.input(read_again, [lanes, reading], shown, api_visibility="private", **MODEL_QUEUE)
     return Explorer(transcriber, recording, text, view, lanes, opened, (transcribed, read), examples[0].path)
 

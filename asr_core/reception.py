@@ -32,7 +32,11 @@ CLOSING = "The page is closing. Try again in a minute."
 FORGETTING = 0.9  # what earlier work still counts for, after a batch, in learning how long work takes
 
 
-class Busy(RuntimeError):
+class NotServed(RuntimeError):
+    """There is no reading, for no fault of the recording; the message says why."""
+
+
+class Busy(NotServed):
     """The line is too long; the message says when to try again."""
 
 
@@ -46,9 +50,10 @@ class Place:
 
 @dataclass(eq=False)
 class Ticket:
-    """A recording in line. seconds: of audio. alone: it is not to share a batch, since a process was lost with it."""
+    """A recording in line. visitor: whose. seconds: of audio. alone: not to share a batch, since a process was lost."""
 
     asked: Asked
+    visitor: str
     seconds: float
     line: Line
     alone: bool = False
@@ -60,12 +65,8 @@ class Ticket:
         return self.line.place(self)
 
     def result(self) -> tuple[Transcription, ...]:
-        """Waits for the reading by each decoder. Raises AudioError, or CancelledError for who has left."""
+        """Waits for the reading by each decoder. Raises AudioError and NotServed."""
         return self.future.result()
-
-    def leave(self) -> None:
-        """Whoever waits no more; nothing happens when the work was begun or is done."""
-        self.line.remove(self)
 
 
 class Line:
@@ -82,9 +83,9 @@ class Line:
         for thread in self.threads:
             thread.start()
 
-    def enter(self, asked: Asked, seconds: float) -> Ticket:
+    def enter(self, asked: Asked, visitor: str, seconds: float) -> Ticket:
         """Raises Busy. Who would be the first to wait is always let in."""
-        ticket = Ticket(asked, max(seconds, LEAST_S), self)
+        ticket = Ticket(asked, visitor, max(seconds, LEAST_S), self)
         with self.changed:
             over_s = self._work_s([*self.working, *self.waiting]) - self.most_wait_s
             if self.waiting and over_s > 0:
@@ -101,24 +102,26 @@ class Line:
             begun_s = time.monotonic() - ticket.started if ticket.started else 0.0
             return Place(0, max(ticket.seconds * self.work_s / self.audio_s - begun_s, 0.0))
 
-    def remove(self, ticket: Ticket) -> None:
+    def leave(self, visitor: str) -> None:
+        """What this visitor has waiting; what was begun is finished."""
         with self.changed:
-            if ticket in self.waiting:
-                self.waiting.remove(ticket)
-                ticket.future.cancel()
+            self._dismiss([ticket for ticket in self.waiting if ticket.visitor == visitor], "You have left the line.")
 
     def close(self) -> None:
         """Nobody is served any more; who waits is told so."""
         with self.changed:
             self.closed = True
-            for ticket in self.waiting:
-                ticket.future.set_exception(AudioError(CLOSING))
-            self.waiting.clear()
+            self._dismiss(list(self.waiting), CLOSING)
             self.changed.notify_all()
         for worker in self.workers:
             worker.kill()
         for thread in self.threads:
             thread.join()
+
+    def _dismiss(self, tickets: list[Ticket], why: str) -> None:
+        for ticket in tickets:
+            self.waiting.remove(ticket)
+            ticket.future.set_exception(NotServed(why))
 
     def _work_s(self, tickets: list[Ticket]) -> float:
         """Seconds that all processes together take for them."""
@@ -159,7 +162,7 @@ class Line:
         except WorkerLost:
             if self.closed:
                 for ticket in left:
-                    _settle(ticket, AudioError(CLOSING))
+                    _settle(ticket, NotServed(CLOSING))
                 return
             worker.restart()
             if len(left) == 1:
@@ -185,11 +188,19 @@ class Reception:
         long = [Worker(transcriber, LONG_NICENESS)]
         self.short, self.long = Line(short, SHORT_WAIT_S), Line(long, LONG_WAIT_S)
 
-    def enter(self, path: Path, decoders: tuple[str | None, ...] = (None,)) -> Ticket:
-        """A recording, and the decoders by which it is to be read, as Transcriber.transcribe names them. Raises Busy."""
+    def enter(self, path: Path, decoders: tuple[str | None, ...] = (None,), visitor: str = "") -> Ticket:
+        """A recording, and the decoders by which it is to be read, as Transcriber.transcribe names them. Raises Busy.
+
+        visitor: any name, by which they can leave.
+        """
         seconds = _seconds(path)
         line = self.short if seconds <= BATCH_S else self.long
-        return line.enter(Asked(path, decoders), seconds)
+        return line.enter(Asked(path, decoders), visitor, seconds)
+
+    def leave(self, visitor: str) -> None:
+        """Takes whatever this visitor has waiting out of the lines."""
+        self.short.leave(visitor)
+        self.long.leave(visitor)
 
     def close(self) -> None:
         self.short.close()
@@ -204,8 +215,8 @@ def _seconds(path: Path) -> float:
         return path.stat().st_size / BYTES_A_SECOND if path.is_file() else 0.0
 
 
-def _settle(ticket: Ticket, result: tuple[Transcription, ...] | AudioError) -> None:
-    if isinstance(result, AudioError):
+def _settle(ticket: Ticket, result: tuple[Transcription, ...] | Exception) -> None:
+    if isinstance(result, Exception):
         ticket.future.set_exception(result)
     else:
         ticket.future.set_result(result)

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import CancelledError
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from jobs import left_after
 from synthetic import RATE, speech_like, tiny_model
 
 from asr_core import AudioError, Transcriber, reception
-from asr_core.reception import Busy, Line, Reception
+from asr_core.reception import Busy, Line, NotServed, Reception
 from asr_core.worker import Worker
 
 ROOT = Path(__file__).parent.parent
@@ -61,11 +60,11 @@ def wait_until(true) -> None:
         time.sleep(0.005)
 
 
-def occupy(desk: Reception, path: Path) -> list:
+def occupy(desk: Reception, path: Path, visitor: str = "") -> list:
     """A recording for each process for short ones, begun."""
     tickets = []
     for number in range(len(desk.short.workers)):
-        tickets.append(desk.enter(path))
+        tickets.append(desk.enter(path, visitor=visitor))
         wait_until(lambda number=number: len(desk.short.working) == number + 1)
     return tickets
 
@@ -123,33 +122,32 @@ def test_waiting_clips_are_read_in_batches_and_one_bad_file_never_touches_its_ne
 
 def test_whoever_leaves_makes_room_for_the_next(held, tmp_path):
     path = clip(tmp_path, 1.0)
-    tickets = occupy(held, path) + [held.enter(path) for _ in range(4)]
-    leaving = tickets[3]
-    assert [ticket.place.number for ticket in tickets[2:]] == [1, 2, 3, 4]
-    leaving.leave()
-    tickets[0].leave()  # too late, and no harm
-    assert [ticket.place.number for ticket in (tickets[2], *tickets[4:])] == [1, 2, 3]
+    first = occupy(held, path, "ann")
+    tickets = [held.enter(path, visitor=visitor) for visitor in ("bob", "ann", "bob", "cy")]
+    assert [ticket.place.number for ticket in tickets] == [1, 2, 3, 4]
+    held.leave("ann")  # too late for the first two, which are being read
+    assert [ticket.place.number for ticket in (tickets[0], *tickets[2:])] == [1, 2, 3]
+    with pytest.raises(NotServed, match="left"):
+        tickets[1].result()
     go_on(held)
-    with pytest.raises(CancelledError):
-        leaving.result()
-    assert all(ticket.result() for ticket in tickets if ticket is not leaving)
+    assert all(ticket.result() for ticket in (*first, tickets[0], *tickets[2:]))
 
 
 def test_nobody_is_let_in_to_wait_longer_than_is_bearable_and_the_sentence_says_when_to_come_again(held, tmp_path):
     path = clip(tmp_path, 10.0)
     held.short.work_s, held.short.audio_s = 1.0, 1.0  # as if a second of audio took a second: 5 s for each of two processes
-    tickets = occupy(held, path) + [held.enter(path) for _ in range(5)]  # the last of them finds 30 s of work
+    first = occupy(held, path)
+    for _ in range(5):  # the last of them finds 30 s of work
+        held.enter(path, visitor="ann")
     assert reception.SHORT_WAIT_S == 30.0
     with pytest.raises(Busy, match="^7 people are being served just now. Try again in 5 seconds.$"):
         held.enter(path)
     long = held.enter(clip(tmp_path, 40.0))  # another line
     assert long.result()
-    tickets[-1].leave()
-    held.enter(path).leave()
-    for ticket in tickets[2:]:
-        ticket.leave()
+    held.leave("ann")
+    last = held.enter(path)
     go_on(held)
-    assert all(ticket.result() for ticket in tickets[:2])
+    assert all(ticket.result() for ticket in (*first, last))
 
 
 def test_how_long_work_takes_is_learnt(desk, tmp_path):
@@ -204,8 +202,8 @@ def test_neighbours_of_one_that_is_too_much_are_read_after_all(transcriber, tmp_
     monkeypatch.setattr(Transcriber, "transcribe", read)
     monkeypatch.setattr(transcriber.log_mel, "forward", listen)
     line = Line([Worker(transcriber, 0)], 30.0)
-    first = line.enter(reception.Asked(path, (None,)), 1.0)
-    tickets = [line.enter(reception.Asked(each, (None,)), 1.0) for each in (path, path, deadly, path)]
+    first = line.enter(reception.Asked(path, (None,)), "", 1.0)
+    tickets = [line.enter(reception.Asked(each, (None,)), "", 1.0) for each in (path, path, deadly, path)]
     with pytest.raises(AudioError, match="7-1.0.wav took down the process"):
         tickets[2].result()
     assert {ticket.result()[0].text for ticket in (first, *tickets[:2], tickets[3])} == {alone}
@@ -217,7 +215,7 @@ def test_when_it_closes_everybody_is_told(held, tmp_path):
     tickets = occupy(held, path) + [held.enter(path) for _ in range(3)]
     held.close()
     for ticket in tickets:
-        with pytest.raises(AudioError, match="closing"):
+        with pytest.raises(NotServed, match="closing"):
             ticket.result()
 
 

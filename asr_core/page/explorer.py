@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +13,13 @@ from gradio.events import Dependency
 from asr_core.audio import AudioError
 from asr_core.data.utterances import Utterance
 from asr_core.page import waiting
-from asr_core.reception import Busy, Reception
+from asr_core.reception import NotServed, Reception
 from asr_core.transcriber import Transcriber
 from asr_core.transcription import Transcription
 from asr_core.viewer.component import AlignmentView
 from asr_core.viewer.payload import Lane, heard_in
 
+WAITING = gr.Progress()  # Gradio gives each event its own
 MODEL_QUEUE = {"concurrency_id": "model", "concurrency_limit": 1}
 READ, LEARN, BREAK_IT, TRAINING = "read", "learn", "break", "training"  # what the view shows
 
@@ -49,21 +50,17 @@ def build(
         readings = {"Both": ("greedy", "beam")} | readings  # two models are two lanes already
     lane_names = {"greedy": "letters alone", "beam": words.lower()}
 
-    async def transcribe(path: str | None, reading: str) -> AsyncIterator[tuple]:
-        """Text, and the lanes twice: for the view, and for what may be asked of them later. First the place in line, as
-        long as there is one."""
+    async def hear(
+        path: str | None, reading: str, request: gr.Request, progress: gr.Progress = WAITING
+    ) -> tuple[str, list[Lane] | None, list[Lane] | None]:
+        """Text, and the lanes twice: for the view, and for what may be asked of them later."""
         if path is None:  # the recording was cleared
-            yield heard_text(""), None, None
-            return
+            return "", None, None
         try:
-            ticket = await waiting.enter(reception, path, *readings[reading])
-            async for place in waiting.places(ticket):
-                yield heard_text("", place), gr.skip(), gr.skip()
-            first, *more = ticket.result()
-        except (AudioError, Busy) as error:
-            yield heard_text(""), gr.skip(), gr.skip()
+            heard = await waiting.readings(reception, path, readings[reading], request.session_hash, progress)
+        except (AudioError, NotServed) as error:
             raise gr.Error(str(error), print_exception=False) from error
-        yield show(await asyncio.to_thread(lanes_of, reading, first, *more))
+        return show(await asyncio.to_thread(lanes_of, reading, *heard))
 
     def read_again(lanes: list[Lane] | None, reading: str) -> tuple[str, list[Lane], list[Lane]]:
         """The same recording by other decoders; a typed sentence leaves the view."""
@@ -79,15 +76,11 @@ def build(
         second = other.transcribe((first.sound.sample_rate, first.sound.samples), readings[reading][0])
         return [Lane(transcriber.model.name, first), Lane(other.model.name, second)]
 
-    def show(lanes: list[Lane]) -> tuple[dict, list[Lane], list[Lane]]:
+    def show(lanes: list[Lane]) -> tuple[str, list[Lane], list[Lane]]:
         text = heard_in(lanes).text
         if not text:
             gr.Info("The model heard no speech in this recording.")
-        return heard_text(text), lanes, lanes
-
-    def heard_text(text: str, place: str = "") -> dict:
-        """The place in line is a placeholder: nothing takes it for what was heard."""
-        return gr.update(value=text, placeholder=place)
+        return text, lanes, lanes
 
     lanes, opened = gr.State(time_to_live=3600), gr.State(READ)
     with gr.Row():
@@ -116,7 +109,7 @@ def build(
     shown = [text, view, lanes]
     # One event for a recording, an upload, an example and the clearing of any of them.
     transcribed = recording.change(
-        transcribe, [recording, reading], shown, concurrency_limit=None, api_visibility="private"
+        hear, [recording, reading], shown, concurrency_limit=None, api_visibility="private"
     )
     read = reading.input(read_again, [lanes, reading], shown, api_visibility="private", **MODEL_QUEUE)
     return Explorer(transcriber, recording, text, view, lanes, opened, (transcribed, read), examples[0].path)

@@ -1,38 +1,30 @@
-"""Waiting for a reading, on the page and by the API: without a thread, and so that whoever goes away leaves the line."""
+"""Waiting for a reading, on the page and by the API, without a thread, and with the place in line in sight."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
 from pathlib import Path
 
-from asr_core.reception import Place, Reception, Ticket
+import gradio as gr
+
+from asr_core.reception import Place, Reception
 from asr_core.transcription import Transcription
 
 EVERY_S = 0.5  # the place in line is told anew
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
 
-async def enter(reception: Reception, path: str, *decoders: str | None) -> Ticket:
-    """A place in line. Raises reception.Busy."""
-    return await asyncio.to_thread(reception.enter, Path(path), decoders)  # a header may take a while to read
-
-
-async def places(ticket: Ticket) -> AsyncIterator[str]:
-    """The place in line in words, again and again until the result is there. Whoever stops listening leaves the line."""
+async def readings(
+    reception: Reception, path: str, decoders: Sequence[str | None], visitor: str, progress: gr.Progress | None = None
+) -> tuple[Transcription, ...]:
+    """What was heard, by each decoder. progress, where there is one, tells the place in line. Raises AudioError and NotServed."""
+    ticket = await asyncio.to_thread(reception.enter, Path(path), tuple(decoders), visitor)  # a header may take a while
     done = asyncio.wrap_future(ticket.future)
-    try:
-        while not (await asyncio.wait([done], timeout=EVERY_S))[0]:
-            yield told(ticket.place)
-    finally:
-        ticket.leave()
-
-
-async def reading(ticket: Ticket) -> tuple[Transcription, ...]:
-    """The result, when it is there. Raises AudioError."""
-    async for _ in places(ticket):
-        pass
+    while not (await asyncio.wait([done], timeout=EVERY_S))[0]:
+        if progress:
+            progress(None, desc=told(ticket.place))
     return ticket.result()
 
 

@@ -9,15 +9,15 @@ import gradio as gr
 from gradio.data_classes import FileData
 from gradio.utils import get_upload_folder, is_in_or_equal
 
+from asr_core import doctor, reference
 from asr_core.alignment import AlignmentError
 from asr_core.audio import AudioError
-from asr_core.doctor import EvidenceError, diagnose
+from asr_core.doctor import EvidenceError
 from asr_core.doctor.reading import read
 from asr_core.export import as_dict
 from asr_core.page import waiting
 from asr_core.page.explorer import MODEL_QUEUE
 from asr_core.reception import NotServed, Reception
-from asr_core.reference import align
 from asr_core.text import TextError
 from asr_core.transcriber import DECODERS
 from asr_core.transcription import Transcription
@@ -34,7 +34,7 @@ def build(page: gr.Blocks, reception: Reception) -> None:
         return reading
 
     # What is missing has a default, so that whoever leaves it out is told so in a sentence.
-    async def transcribe_file(
+    async def transcribe(
         file: FileData = None, decoder: Literal["greedy", "beam"] | None = None, request: gr.Request = None
     ) -> dict:
         """Write what was said in a recording of English speech.
@@ -50,7 +50,7 @@ def build(page: gr.Blocks, reception: Reception) -> None:
         except REFUSALS as error:
             raise gr.Error(str(error), print_exception=False) from error
 
-    async def align_text(file: FileData = None, text: str = "", request: gr.Request = None) -> dict:
+    async def align(file: FileData = None, text: str = "", request: gr.Request = None) -> dict:
         """Find when each word and letter of a sentence is spoken in a recording of it, and what it costs the model.
 
         Args:
@@ -64,12 +64,12 @@ def build(page: gr.Blocks, reception: Reception) -> None:
             raise gr.Error(f"The text is to be a string of at most {LONGEST_TEXT:,} characters.", print_exception=False)
         try:
             reading = await heard(file, None, request)
-            reference = await asyncio.to_thread(align, reading, text)
+            result = await asyncio.to_thread(reference.align, reading, text)
         except REFUSALS as error:
             raise gr.Error(str(error), print_exception=False) from error
-        return as_dict(reference.aligned, reference)
+        return as_dict(result.aligned, result)
 
-    def diagnose_file(file: FileData = None) -> dict:
+    def diagnose(file: FileData = None) -> dict:
         """Find what is wrong with a batch of a CTC training: why the loss is negative, not a number, or stuck.
 
         Args:
@@ -78,7 +78,7 @@ def build(page: gr.Blocks, reception: Reception) -> None:
             The mistakes that were found, each with its evidence and its fix; the numbers; and all of it as a text, `report`.
         """
         try:
-            diagnosis = diagnose(**read(uploaded(file)))
+            diagnosis = doctor.diagnose(**read(uploaded(file)))
         except EvidenceError as error:
             raise gr.Error(str(error), print_exception=False) from error
         return {**diagnosis.as_dict(), "report": str(diagnosis)}
@@ -86,9 +86,9 @@ def build(page: gr.Blocks, reception: Reception) -> None:
     def leave(request: gr.Request) -> None:
         reception.leave(request.session_hash)
 
-    gr.api(transcribe_file, api_name="transcribe", concurrency_limit=None)
-    gr.api(align_text, api_name="align", concurrency_limit=None)
-    gr.api(diagnose_file, api_name="diagnose", **MODEL_QUEUE)
+    gr.api(transcribe, concurrency_limit=None)
+    gr.api(align, concurrency_limit=None)
+    gr.api(diagnose, **MODEL_QUEUE)
     page.unload(leave)
 
 

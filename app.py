@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported: no call leaves the machine
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000000")  # else it sums up the last 10,000 events after each
 
 import gradio as gr
 import torch

@@ -1,0 +1,41 @@
+"""Waiting for a reading, on the page and by the API, without a thread, and with the place in line in sight."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import gradio as gr
+
+from asr_core.reception import Place, Reception
+from asr_core.transcription import Transcription
+
+EVERY_S = 0.5  # the place in line is told anew
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+
+
+async def readings(
+    reception: Reception, path: str, decoders: Sequence[str | None], visitor: str, progress: gr.Progress | None = None
+) -> tuple[Transcription, ...]:
+    """What was heard, by each decoder. progress, where there is one, tells the place in line. Raises AudioError and NotServed."""
+    ticket = await asyncio.to_thread(reception.enter, Path(path), tuple(decoders), visitor)  # a header may take a while
+    done = asyncio.wrap_future(ticket.future)
+    while not (await asyncio.wait([done], timeout=EVERY_S))[0]:
+        if progress:
+            progress(None, desc=told(ticket.place))
+    return ticket.result()
+
+
+def told(place: Place) -> str:
+    if not place.number:
+        return f"Listening{_about(place.wait_s)} …"
+    ordinal = ORDINALS[place.number - 1] if place.number <= len(ORDINALS) else f"number {place.number}"
+    return f"You are {ordinal} in line{_about(place.wait_s)}."
+
+
+def _about(seconds: float) -> str:
+    if seconds < 1:
+        return ""
+    return f", about {math.ceil(seconds)} s" if seconds <= 90 else f", about {math.ceil(seconds / 60)} minutes"

@@ -15,8 +15,8 @@ import torch
 from jobs import left_after
 from synthetic import RATE, speech_like, tiny_model
 
-from asr_core import AudioError, Transcriber, reception
-from asr_core.reception import Busy, Line, NotServed, Reception
+from asr_core import AudioError, Transcriber, reception, spool, worker
+from asr_core.reception import Busy, Left, Line, NotServed, Reception
 from asr_core.worker import Worker
 
 ROOT = Path(__file__).parent.parent
@@ -127,10 +127,44 @@ def test_whoever_leaves_makes_room_for_the_next(held, tmp_path):
     assert [ticket.place.number for ticket in tickets] == [1, 2, 3, 4]
     held.leave("ann")  # too late for the first two, which are being read
     assert [ticket.place.number for ticket in (tickets[0], *tickets[2:])] == [1, 2, 3]
-    with pytest.raises(NotServed, match="left"):
+    with pytest.raises(Left):
         tickets[1].result()
     go_on(held)
     assert all(ticket.result() for ticket in (*first, tickets[0], *tickets[2:]))
+
+
+def test_a_long_recording_that_is_on_disk_is_handed_over_and_tells_how_far_it_is(transcriber, tmp_path, monkeypatch):
+    monkeypatch.setattr(worker, "TELL_EVERY_S", 0.0)
+    monkeypatch.setattr(spool, "MOST_IN_MEMORY", 100_000)
+    opened = Reception(transcriber, workers=1)  # its processes have the limits above
+    path = clip(tmp_path, 70.0)
+    seen = []
+    ticket = opened.enter(path, ("greedy",))
+    while not ticket.future.done():
+        seen.append(ticket.so_far)
+    (reading,) = ticket.result()
+    alone = transcriber.transcribe(path, "greedy")
+    assert reading.path == alone.path
+    for got, expected in ((reading.sound.samples, alone.sound.samples), (reading.sound.features, alone.sound.features)):
+        assert np.array_equal(got[:], expected[:]) and np.array_equal(got[1_000:1_500], expected[1_000:1_500])
+    told = [so_far for so_far in dict.fromkeys(seen) if so_far]
+    assert told and all(so_far.whole_s == pytest.approx(70.0) for so_far in told)
+    assert [so_far.done_s for so_far in told] == sorted(so_far.done_s for so_far in told)
+    opened.close()
+
+
+def test_what_is_read_for_somebody_alone_ends_when_they_leave(transcriber, tmp_path, monkeypatch):
+    monkeypatch.setattr(worker, "TELL_EVERY_S", 0.0)
+    opened = Reception(transcriber, workers=1)
+    begun = opened.enter(clip(tmp_path, 600.0), ("greedy",), visitor="gone")
+    waiting = opened.enter(clip(tmp_path, 40.0), ("greedy",), visitor="here")
+    wait_until(lambda: begun.so_far)
+    opened.leave("gone")
+    with pytest.raises(Left):
+        begun.result()
+    assert begun.so_far.done_s < 600
+    assert waiting.result()[0].duration_s == pytest.approx(40.0)
+    opened.close()
 
 
 def test_nobody_is_let_in_to_wait_longer_than_is_bearable_and_the_sentence_says_when_to_come_again(held, tmp_path):

@@ -167,7 +167,9 @@ class Line:
             worker.restart()
             if len(left) == 1:
                 name = left[0].asked.path.name
-                sentence = f"{name} took down the process that was reading it, perhaps for want of memory. Try a shorter one."
+                sentence = (
+                    f"{name} took down the process that was reading it, perhaps for want of memory. Try a shorter one."
+                )
                 _settle(left.popleft(), AudioError(sentence))
             with self.changed:  # one of them did it: each is tried again, by itself
                 for ticket in reversed(left):

@@ -96,7 +96,9 @@ def uploaded(file: Any) -> str:
     """The path of an uploaded file. Whatever else lies on the server is nobody's to read."""
     path = file.get("path") if isinstance(file, dict) else None
     if not isinstance(path, str) or not path:
-        raise gr.Error("There is no file. Upload one first, and name what the upload returned as path.", print_exception=False)
+        raise gr.Error(
+            "There is no file. Upload one first, and name what the upload returned as path.", print_exception=False
+        )
     try:
         there = is_in_or_equal(path, get_upload_folder()) and Path(path).is_file()
     except (OSError, ValueError):  # no name that a file can have

@@ -108,9 +108,7 @@ def build(
 
     shown = [text, view, lanes]
     # One event for a recording, an upload, an example and the clearing of any of them.
-    transcribed = recording.change(
-        hear, [recording, reading], shown, concurrency_limit=None, api_visibility="private"
-    )
+    transcribed = recording.change(hear, [recording, reading], shown, concurrency_limit=None, api_visibility="private")
     read = reading.input(read_again, [lanes, reading], shown, api_visibility="private", **MODEL_QUEUE)
     return Explorer(transcriber, recording, text, view, lanes, opened, (transcribed, read), examples[0].path)
 

@@ -75,7 +75,9 @@ def upload(url: str, path: Path) -> dict:
 def refusal(url: str, endpoint: str, **arguments: object) -> str:
     event = httpx.post(f"{url}gradio_api/call/v2/{endpoint}", json=arguments).raise_for_status().json()["event_id"]
     answer = httpx.get(f"{url}gradio_api/call/{endpoint}/{event}", timeout=60).text
-    name, data = re.search(r"^event: (\w+)\ndata: (.*)$", answer.replace("event: heartbeat\ndata: null\n", ""), re.M).groups()
+    name, data = re.search(
+        r"^event: (\w+)\ndata: (.*)$", answer.replace("event: heartbeat\ndata: null\n", ""), re.M
+    ).groups()
     assert name == "error"
     return json.loads(data)["error"]
 
@@ -101,7 +103,11 @@ def test_what_was_not_uploaded_is_nobodys_to_read(url, endpoint, file, sentence)
 def test_no_way_leads_out_of_the_folder_of_uploads(url, tmp_path):
     inside = Path(upload(url, CLIP)["path"])
     (inside.parent / "link.mp3").symlink_to(Path(app.__file__))
-    for path in (inside.parent / "link.mp3", inside.parent / ".." / ".." / ".." / "secret.wav", os.environ["GRADIO_TEMP_DIR"]):
+    for path in (
+        inside.parent / "link.mp3",
+        inside.parent / ".." / ".." / ".." / "secret.wav",
+        os.environ["GRADIO_TEMP_DIR"],
+    ):
         assert "was not uploaded here" in refusal(url, "transcribe", file={"path": str(path)})
 
 
@@ -127,6 +133,8 @@ def test_mcp_is_off_and_says_what_it_needs(url):
     assert httpx.get(f"{url}gradio_api/mcp/").status_code == 404
     code = "import sys; sys.modules['mcp'] = None; sys.argv = ['app.py']; import app; sys.exit(app.main())"
     environment = {**os.environ, "CTC_LENS_MCP": "1"}
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 2
     assert done.stderr.endswith('CTC_LENS_MCP is 1, and the package mcp is missing: pip install "gradio[mcp]"\n')

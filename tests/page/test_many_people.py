@@ -110,7 +110,9 @@ def test_when_the_line_is_too_long_one_is_told_when_to_come_again(full):
     desk.short.work_s, desk.short.audio_s = 100.0, 1.0
     desk.enter(CLIP, visitor="somebody before")
     people = len(desk.short.working) + 1
-    with pytest.raises(AppError, match=rf"^{people} people are being served just now. Try again in \d+ (seconds|minutes)\.$"):
+    with pytest.raises(
+        AppError, match=rf"^{people} people are being served just now. Try again in \d+ (seconds|minutes)\.$"
+    ):
         Client(url, verbose=False).predict(handle_file(CLIP), api_name="/transcribe")
     desk.short.work_s, desk.short.audio_s = before
     desk.leave("somebody before")

@@ -20,7 +20,10 @@ ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "
 async def readings(
     reception: Reception, path: str, decoders: Sequence[str | None], visitor: str, progress: gr.Progress | None = None
 ) -> tuple[Transcription, ...]:
-    """What was heard, by each decoder. progress, where there is one, tells the place in line. Raises AudioError and NotServed."""
+    """What was heard, by each decoder. progress, where there is one, tells the place in line.
+
+    Raises AudioError and NotServed.
+    """
     ticket = await asyncio.to_thread(reception.enter, Path(path), tuple(decoders), visitor)  # a header may take a while
     done, begun = asyncio.wrap_future(ticket.future), time.monotonic()
     while not (await asyncio.wait([done], timeout=EVERY_S))[0]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,12 +20,16 @@ ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "
 async def readings(
     reception: Reception, path: str, decoders: Sequence[str | None], visitor: str, progress: gr.Progress | None = None
 ) -> tuple[Transcription, ...]:
-    """What was heard, by each decoder. progress, where there is one, tells the place in line. Raises AudioError and NotServed."""
+    """What was heard, by each decoder. progress, where there is one, tells the place in line.
+
+    Raises AudioError and NotServed.
+    """
     ticket = await asyncio.to_thread(reception.enter, Path(path), tuple(decoders), visitor)  # a header may take a while
-    done = asyncio.wrap_future(ticket.future)
+    done, begun = asyncio.wrap_future(ticket.future), time.monotonic()
     while not (await asyncio.wait([done], timeout=EVERY_S))[0]:
-        if progress:
-            progress(None, desc=told(ticket.place))
+        if progress is not None:  # it counts as empty
+            place, waited_s = ticket.place, time.monotonic() - begun
+            progress(waited_s / (waited_s + place.wait_s), desc=told(place))  # without a part, Gradio shows no sentence
     return ticket.result()
 
 

@@ -8,11 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import app
 import httpx
 import pytest
 from actions import EXAMPLES
 
+import app
 from asr_core import align, diagnose
 from asr_core.doctor.example import sick_batch
 from asr_core.doctor.reading import read

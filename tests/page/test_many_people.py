@@ -4,13 +4,13 @@ import os
 import signal
 import time
 
-import app
 import pytest
 from actions import EXAMPLES, words_of
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from load_test import Speaker, at_once
 
+import app
 from asr_core import audio
 from asr_core.reception import Reception
 

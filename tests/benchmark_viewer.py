@@ -1,8 +1,8 @@
 """How fast the alignment view is, in Chromium, through the real page: python tests/benchmark_viewer.py
 
 Prints, for 30 s of speech and for 5 min, the most that is shown at once (the bundled examples, one after another): the
-payload's size; the time from the finished result in Python to pixels on the screen; the time of a redraw while scrolling; and
-what 50 further results leave behind in the browser's memory.
+payload's size; the time from the finished result in Python to pixels on the screen; the time of a redraw while scrolling;
+and what 50 further results leave behind in the browser's memory.
 """
 
 from __future__ import annotations

@@ -12,11 +12,16 @@ from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported: no call leaves the machine
 
+try:
+    import spaces  # there on a ZeroGPU Space alone, where it has to come before torch
+except ImportError:
+    spaces = None
+
 import gradio as gr
 
 from asr_core import DEFAULT_CHECKPOINT, CheckpointError, Transcriber
 from asr_core.data.utterances import read_manifest
-from asr_core.page import break_it, doctor, explorer, learn, live, read, training
+from asr_core.page import break_it, doctor, explorer, guard, learn, live, read, training
 
 EXAMPLES = Path(__file__).parent / "examples" / "manifest.tsv"
 
@@ -57,6 +62,15 @@ def build(transcriber: Transcriber, other: Transcriber | None = None) -> gr.Bloc
     return page.queue(max_size=16, api_open=False)
 
 
+def on_gpu() -> None:
+    """ZeroGPU refuses a Space in which no function asks for a GPU. Nothing calls this one: a processor reads a clip in less
+    time than it takes to wait for a GPU, and a visitor's share of GPU time stays whole."""
+
+
+if spaces:
+    on_gpu = spaces.GPU(on_gpu)
+
+
 def theme() -> gr.Theme:
     # The bundled SemiBold of Source Sans is a subset without Latin letters, so only the two whole weights are named.
     return gr.themes.Default(font=[gr.themes.LocalFont("Source Sans Pro", weights=(400, 700)), "system-ui", "sans-serif"])
@@ -77,7 +91,8 @@ LAUNCH = {
     "pwa": False,
     "ssr_mode": False,
     "footer_links": ["api"],
-    "max_file_size": "100mb",
+    "max_file_size": guard.LARGEST_FILE,
+    "app_kwargs": {"middleware": guard.middleware()},
 }
 
 

@@ -15,7 +15,8 @@ import torch
 from jobs import left_after
 from synthetic import RATE, speech_like, tiny_model
 
-from asr_core import AudioError, Transcriber, reception, spool, worker
+from asr_core import AudioError, Transcriber, reception, spool
+from asr_core import worker as workers
 from asr_core.reception import Busy, Left, Line, NotServed, Reception
 from asr_core.worker import Worker
 
@@ -134,7 +135,7 @@ def test_whoever_leaves_makes_room_for_the_next(held, tmp_path):
 
 
 def test_a_long_recording_that_is_on_disk_is_handed_over_and_tells_how_far_it_is(transcriber, tmp_path, monkeypatch):
-    monkeypatch.setattr(worker, "TELL_EVERY_S", 0.0)
+    monkeypatch.setattr(workers, "TELL_EVERY_S", 0.0)
     monkeypatch.setattr(spool, "MOST_IN_MEMORY", 100_000)
     opened = Reception(transcriber, workers=1)  # its processes have the limits above
     path = clip(tmp_path, 70.0)
@@ -154,7 +155,7 @@ def test_a_long_recording_that_is_on_disk_is_handed_over_and_tells_how_far_it_is
 
 
 def test_what_is_read_for_somebody_alone_ends_when_they_leave(transcriber, tmp_path, monkeypatch):
-    monkeypatch.setattr(worker, "TELL_EVERY_S", 0.0)
+    monkeypatch.setattr(workers, "TELL_EVERY_S", 0.0)
     opened = Reception(transcriber, workers=1)
     begun = opened.enter(clip(tmp_path, 600.0), ("greedy",), visitor="gone")
     waiting = opened.enter(clip(tmp_path, 40.0), ("greedy",), visitor="here")

@@ -102,9 +102,9 @@ def build(
 
     def turn(parts: Parts | None, event: gr.EventData) -> tuple:
         """Another part, for the view and for what may be asked of it later."""
-        if parts is None or not 1 <= event.number <= len(parts):
+        if parts is None or event.number not in range(1, len(parts) + 1):
             return gr.skip(), gr.skip()
-        lanes = parts[event.number - 1]
+        lanes = parts[int(event.number) - 1]
         return lanes, lanes
 
     lanes, parts, opened = gr.State(time_to_live=3600), gr.State(time_to_live=3600), gr.State(READ)

@@ -22,12 +22,15 @@ async def readings(
 ) -> tuple[Transcription, ...]:
     """What was heard, by each decoder. progress, where there is one, tells the place in line.
 
-    Raises AudioError and NotServed.
+    Raises AudioError, NotServed and Left.
     """
     ticket = await asyncio.to_thread(reception.enter, Path(path), tuple(decoders), visitor)  # a header may take a while
-    done, begun = asyncio.wrap_future(ticket.future), time.monotonic()
-    while not (await asyncio.wait([done], timeout=EVERY_S))[0]:
-        if progress is not None:  # it counts as empty
+    result, begun = asyncio.wrap_future(ticket.future), time.monotonic()
+    while not (await asyncio.wait([result], timeout=EVERY_S))[0]:
+        if progress is not None and (so_far := ticket.so_far):  # Gradio's progress counts as empty
+            done = round(so_far.done_s), so_far.whole_s and round(so_far.whole_s)
+            progress(done, desc=so_far.doing.capitalize(), unit="s")
+        elif progress is not None:
             place, waited_s = ticket.place, time.monotonic() - begun
             progress(waited_s / (waited_s + place.wait_s), desc=told(place))  # without a part, Gradio shows no sentence
     return ticket.result()

@@ -133,12 +133,18 @@ def final_test(run: TrainingRun, folder: Path) -> None:
     print(f"final test of {folder}: {json.dumps(evaluation.summary())}")
 
 
+def thread_failed(args: threading.ExceptHookArgs) -> None:
+    """TensorBoard's thread hands its error on to the main one, where it becomes a sentence: nothing to print beside it."""
+    if not issubclass(args.exc_type, OSError):
+        threading.__excepthook__(args)
+
+
 def main() -> int:
     args = arguments()
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
     device = processes.start()
-    threading.excepthook = lambda _: None  # TensorBoard's thread hands its error on to the main one, where it is told
+    before, threading.excepthook = threading.excepthook, thread_failed
     try:
         return train(args, device)
     except (DataError, StateError, ReplayError, checkpoint.CheckpointError) as error:
@@ -151,6 +157,7 @@ def main() -> int:
         print(f"train.py: training failed. {error}", file=sys.stderr)
         return 1
     finally:
+        threading.excepthook = before
         processes.leave()
 
 

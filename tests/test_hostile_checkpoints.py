@@ -197,7 +197,10 @@ HOSTILE = {
     "a link to nothing": (in_place(CONFIG, lambda path: path.symlink_to("nothing")), "holds no config.json"),
     # model.safetensors
     "a pickle": (content(WEIGHTS, pickle.dumps({"a": 1})), "is not a safetensors file"),
-    "a terabyte": (sparse(WEIGHTS, 10**12), "model.safetensors cannot be read: it holds 1,000,000,000,000 bytes, and at most"),
+    "a terabyte": (
+        sparse(WEIGHTS, 10**12),
+        "model.safetensors cannot be read: it holds 1,000,000,000,000 bytes, and at most",
+    ),
     "a header without an end": (header({}, length=2**63), "is not a safetensors file, or is damaged"),
     "a header of no JSON": (content(WEIGHTS, struct.pack("<Q", 8) + b"no JSON!"), "is not a safetensors file"),
     "offsets beyond the file": (header({"head.bias": {**F16, "data_offsets": [0, 10**15]}}), "is not a safetensors file"),

@@ -10,6 +10,7 @@ from asr_core.doctor.mistakes import LOG_SOFTMAX, MISTAKES, Batch, Clip, Mistake
 from asr_core.page.explorer import BREAK_IT, MODEL_QUEUE, Explorer
 from asr_core.page.findings import findings
 from asr_core.page.plain import plain
+from asr_core.text import TextError
 from asr_core.viewer.payload import Lane, heard_in
 
 NOTHING = Mistake("Nothing: the right code", LOG_SOFTMAX, LOG_SOFTMAX, lambda clip: clip.alone)
@@ -29,7 +30,7 @@ def build(tab: gr.Tab, explorer: Explorer) -> None:
         text = lanes[-1].reading.text if lanes[-1].reference else heard_in(lanes).text
         try:
             right, broken = mistake.on(Clip(explorer.transcriber, lanes[0].reading.sound, text))
-        except MistakeError as error:
+        except (MistakeError, TextError) as error:  # the labels of somebody's model may be longer than one letter
             return gr.skip(), plain(str(error))
         paths = [Lane("right", right.aligned)]
         if mistake is not NOTHING and broken.aligned is not None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import reprlib
 import string
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+
+from asr_core.settings import require_text
+
+MOST_TOKENS, LONGEST_LABEL = 1 << 16, 64  # a token id travels in 16 bits; a label is a letter, or at most a word
 
 APOSTROPHES = "\u2018\u2019\u02bc\u0060\u00b4"  # what keyboards and typesetters put for '
 
@@ -37,10 +42,22 @@ class Alphabet:
     blank: int = 28
 
     def __post_init__(self) -> None:
+        if not isinstance(self.labels, tuple) or len(self.labels) > MOST_TOKENS:
+            raise ValueError(f"The labels of an alphabet are a list of at most {MOST_TOKENS:,} texts.")
+        for label in self.labels:
+            require_text(label, "A label", LONGEST_LABEL)
+        if not isinstance(self.blank, int) or isinstance(self.blank, bool):
+            raise ValueError(f"The blank is {reprlib.repr(self.blank)}; it must be the number of a token.")
         if not 0 <= self.blank < len(self.labels):
             raise ValueError(f"The blank is token {self.blank}, but the tokens are 0 to {len(self.labels) - 1}.")
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("An alphabet names every token once; this one repeats a label.")
+
+    @classmethod
+    def of_json(cls, values: dict) -> Alphabet:
+        """From what JSON makes of its fields. Raises KeyError, TypeError or ValueError."""
+        labels = values["labels"]
+        return cls(tuple(labels) if isinstance(labels, list) else labels, values["blank"])
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -14,12 +14,17 @@ from pathlib import Path
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported: no call leaves the machine
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000000")  # else it sums up the last 10,000 events after each
 
+try:
+    import spaces  # there on a ZeroGPU Space alone, where it has to come before torch
+except ImportError:
+    spaces = None
+
 import gradio as gr
 import torch
 
 from asr_core import DEFAULT_CHECKPOINT, CheckpointError, Transcriber
 from asr_core.data.utterances import read_manifest
-from asr_core.page import api, break_it, doctor, explorer, learn, live, read, training
+from asr_core.page import api, break_it, doctor, explorer, guard, learn, live, read, training
 from asr_core.reception import Reception
 
 EXAMPLES = Path(__file__).parent / "examples" / "manifest.tsv"
@@ -65,6 +70,15 @@ def build(transcriber: Transcriber, other: Transcriber | None = None) -> gr.Bloc
     return page.queue(max_size=MOST_PEOPLE, api_open=False)
 
 
+def on_gpu() -> None:
+    """ZeroGPU refuses a Space in which no function asks for a GPU. Nothing calls this one: a processor reads a clip in less
+    time than it takes to wait for a GPU, and a visitor's share of GPU time stays whole."""
+
+
+if spaces:
+    on_gpu = spaces.GPU(on_gpu)
+
+
 def theme() -> gr.Theme:
     # The bundled SemiBold of Source Sans is a subset without Latin letters, so only the two whole weights are named.
     return gr.themes.Default(font=[gr.themes.LocalFont("Source Sans Pro", weights=(400, 700)), "system-ui", "sans-serif"])
@@ -84,8 +98,9 @@ LAUNCH = {
     "pwa": False,
     "ssr_mode": False,
     "footer_links": ["api"],
-    "max_file_size": "100mb",
+    "max_file_size": guard.LARGEST_FILE,
     "max_threads": MOST_PEOPLE,  # also the most events at once, most of which wait in line without a thread
+    "app_kwargs": {"middleware": guard.middleware()},
 }
 
 

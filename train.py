@@ -82,6 +82,7 @@ def arguments() -> argparse.Namespace:
     recipe.add_argument("--noise", type=part_of_one, metavar="PART", help="of the utterances that get noise")
     recipe.add_argument("--reverberation", type=part_of_one, metavar="PART", help="of the utterances put into a room")
     recipe.add_argument("--band-limit", type=part_of_one, metavar="PART", help="of the utterances without high frequencies")
+    recipe.add_argument("--mp3", type=part_of_one, metavar="PART", help="of the utterances that are coded as MP3")
     recipe.add_argument("--seed", type=int, help="of everything random")
     return parser.parse_args()
 
@@ -97,7 +98,7 @@ def configuration(args: argparse.Namespace, device: torch.device) -> TrainingCon
         chosen["batch_size"] = None
     if "dropout" in given:
         chosen["encoder"] = {**config.encoder, "dropout": args.dropout}
-    rooms = {name: given[name] for name in ("noise", "reverberation", "band_limit") if name in given}
+    rooms = {name: given[name] for name in ("noise", "reverberation", "band_limit", "mp3") if name in given}
     chosen["augmentation"] = dataclasses.replace(config.augmentation, **rooms)
     if config.bfloat16 and device.type == "cpu" and not torch.cpu._is_avx512_bf16_supported():
         print("This processor has no bfloat16 products, so everything is computed in float32: slower, and as good.")

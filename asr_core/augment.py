@@ -1,12 +1,14 @@
-"""What training does to speech so that the model meets more of the world: speed, rooms, telephones, noise, gain, and
-SpecAugment's masks."""
+"""What training does to speech so that the model meets more of the world: speed, rooms, telephones, noise, gain,
+MP3, and SpecAugment's masks."""
 
 from __future__ import annotations
 
+import io
 import math
 from dataclasses import dataclass
 from functools import cache
 
+import soundfile as sf
 import torch
 import torchaudio
 from torch import Tensor
@@ -24,6 +26,8 @@ class AugmentConfig:
     cutoff_hz: tuple[float, float] = (2_500.0, 7_000.0)
     noise: float = 0.0  # part of the utterances that get noise
     snr_db: tuple[float, float] = (5.0, 30.0)  # how much louder the speech is than the noise
+    mp3: float = 0.0  # part of the utterances that are coded as MP3, as many that people upload have been
+    compression: tuple[float, float] = (0.7, 0.92)  # libsndfile's level: at 16 kHz about 56 to 20 kbit/s
     frequency_masks: int = 2
     frequency_width: int = 20
     time_masks: int = 5
@@ -50,6 +54,8 @@ def augment_waveform(waveform: Tensor, config: AugmentConfig, sample_rate: int) 
         waveform = add_noise(waveform, _between(*config.snr_db), exponent=_between(0.0, 2.0))
     if config.gain_db:
         waveform = waveform * 10 ** (_between(-config.gain_db, config.gain_db / 2) / 20)
+    if _drawn(config.mp3):
+        waveform = code_as_mp3(waveform, _between(*config.compression), sample_rate)
     return waveform
 
 
@@ -70,7 +76,7 @@ def reverberate(waveform: Tensor, rt60_s: float, sample_rate: int) -> Tensor:
     echo = torch.randn(len(time_s)) * 10 ** (-3 * time_s / rt60_s)
     echo *= math.sqrt(0.5) / echo.norm()
     echo[0] = 1.0
-    size = len(waveform) + len(echo)
+    size = 2 ** (len(waveform) + len(echo)).bit_length()  # other sizes take up to ten times as long
     wet = torch.fft.irfft(torch.fft.rfft(waveform, size) * torch.fft.rfft(echo, size), size)[: len(waveform)]
     return wet * (waveform.norm() / wet.norm().clamp(min=1e-9))
 
@@ -89,6 +95,18 @@ def add_noise(waveform: Tensor, snr_db: float, exponent: float) -> Tensor:
     spectrum *= torch.arange(1, len(spectrum) + 1) ** (-exponent / 2)
     noise = torch.fft.irfft(spectrum, len(waveform))
     return waveform + noise * (waveform.norm() / noise.norm().clamp(min=1e-9)) * 10 ** (-snr_db / 20)
+
+
+def code_as_mp3(waveform: Tensor, compression: float, sample_rate: int) -> Tensor:
+    """(S,) -> (S',), written as MP3 and read again: MP3 may lay some 80 ms of silence around the sound.
+
+    compression: libsndfile's level, 0 to 0.99: the higher, the fewer bits.
+    """
+    file = io.BytesIO()
+    coding = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "CONSTANT", "compression_level": compression}
+    sf.write(file, waveform.numpy(), sample_rate, **coding)
+    file.seek(0)
+    return torch.from_numpy(sf.read(file, dtype="float32")[0])
 
 
 def spec_augment(features: Tensor, config: AugmentConfig) -> Tensor:

@@ -1,13 +1,17 @@
 """Rooms, telephones and noise, by what they are in physics."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from synthetic import RATE, speech_like
 
-from asr_core.augment import AugmentConfig, add_noise, augment_waveform, limit_band, reverberate
+from asr_core import audio
+from asr_core.augment import AugmentConfig, add_noise, augment_waveform, code_as_mp3, limit_band, reverberate
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "1272-135031-0008.mp3"
 
 
 @pytest.fixture(autouse=True)
@@ -65,15 +69,35 @@ def test_noise_falls_by_its_exponent_in_each_octave(exponent, db_an_octave):
     assert np.mean(falls) == pytest.approx(db_an_octave, abs=0.2)
 
 
+@pytest.mark.parametrize("compression", AugmentConfig().compression)
+def test_mp3_keeps_the_speech_and_nothing_that_it_has_no_bits_for(compression):
+    speech = torch.from_numpy(audio.load(EXAMPLE))
+    coded = code_as_mp3(speech, compression, RATE)
+    assert 0 <= len(coded) - len(speech) < 0.1 * RATE
+    size = 2 ** len(coded).bit_length()
+    before, after = torch.fft.rfft(speech, size), torch.fft.rfft(coded, size)
+    likeness = torch.fft.irfft(before.conj() * after)  # at every shift
+    assert int(likeness.argmax()) <= len(coded) - len(speech)
+    correlation = float(likeness.max() / speech.norm() / coded.norm())
+    assert correlation > 0.98 and not torch.equal(coded[: len(speech)], speech)
+
+
+def test_hiss_of_a_wide_band_does_not_survive_a_narrow_mp3():
+    hiss = 0.1 * torch.randn(2 * RATE)
+    powers = [torch.fft.rfft(code_as_mp3(hiss, level, RATE)).abs() ** 2 for level in AugmentConfig().compression]
+    above = [float(power[round(len(power) * 7_000 / 8_000) :].sum() / power.sum()) for power in powers]
+    assert above[1] < above[0] / 10
+
+
 def test_each_part_happens_as_often_as_it_should(speech):
     nothing = AugmentConfig(speeds=(1.0,), gain_db=0.0)
-    for part in ("reverberation", "band_limit", "noise"):
+    for part in ("reverberation", "band_limit", "noise", "mp3"):
         config = replace(nothing, **{part: 0.3})
         changed = sum(not torch.equal(augment_waveform(speech[:400], config, RATE), speech[:400]) for _ in range(400))
         assert 0.2 < changed / 400 < 0.4
 
 
 def test_silence_and_a_single_sample_stay_finite():
-    loud = replace(AugmentConfig(), reverberation=1.0, band_limit=1.0, noise=1.0)
+    loud = replace(AugmentConfig(), reverberation=1.0, band_limit=1.0, noise=1.0, mp3=1.0)
     for waveform in (torch.zeros(1), torch.ones(1), torch.zeros(300)):
         assert augment_waveform(waveform, loud, RATE).isfinite().all()

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from axe_playwright_python.sync_playwright import Axe
+
 import app
 from asr_core.data.utterances import read_manifest
 
@@ -70,3 +72,11 @@ def wait_until_settled(tab) -> None:
     for _ in range(3):
         tab.wait_for_function(f"!document.querySelector('.pending') && {still}")
         tab.wait_for_timeout(300)
+
+
+def assert_accessible(tab, *parts: str) -> None:
+    """axe finds nothing wrong in these parts of the page, once they have faded in."""
+    wait_until_settled(tab)
+    for part in parts:
+        found = Axe().run(tab, context=part).response["violations"]
+        assert [(each["id"], each["nodes"][0]["html"], each["nodes"][0]["failureSummary"]) for each in found] == []

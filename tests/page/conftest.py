@@ -87,7 +87,8 @@ def tab(browser, url):
         lambda request: None if request.url.startswith((url, "data:", "blob:")) else page.outside.append(request.url),
     )
     page.add_init_script(RECORD_PLAYS)
-    page.set_default_timeout(15_000)
+    page.on("console", lambda line: page.errors.append(line.text) if "Content Security Policy" in line.text else None)
+    page.set_default_timeout(60_000)  # a loaded machine is slow, and only a failing test waits so long
     page.goto(url)
     page.wait_for_selector(".ctc-lens .empty")
     yield page

@@ -6,8 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from actions import field, open_tab, wait_until_settled
-from axe_playwright_python.sync_playwright import Axe
+from actions import assert_accessible, field, open_tab
 from safetensors.numpy import save
 
 from asr_core.doctor import RULES, diagnose
@@ -189,7 +188,5 @@ def test_the_doctor_is_accessible_by_axe(browser, url, theme, width):
     tab.locator("#rules").get_by_role("heading", name="28.").wait_for()
     assert tab.locator("#rules h2").count() == len(RULES)
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
-    wait_until_settled(tab)
-    found = Axe().run(tab, context=".tabs").response["violations"]
+    assert_accessible(tab, ".tabs")
     context.close()
-    assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []

@@ -15,7 +15,7 @@ from asr_core.page.live import Speakers
 
 def message(samples: np.ndarray, name: str = "a", rate: int = 16_000) -> dict:
     sent = base64.b64encode((samples * 32_767).astype("<i2").tobytes()).decode()
-    return {"id": name, "rate": rate, "samples": sent, "last": False}
+    return {"id": name, "rate": rate, "samples": sent}
 
 
 @pytest.fixture
@@ -80,6 +80,11 @@ def test_beyond_so_many_speakers_one_is_told_to_wait_and_silent_ones_are_forgott
 )
 def test_what_no_browser_would_send_gets_a_sentence(speakers, sent):
     assert "cannot be read" in speakers.feed(sent)["error"]
+    assert not speakers.talks
+
+
+def test_too_much_sound_at_once_is_refused_and_none_of_it_is_taken(speakers):
+    assert "Load the page again" in speakers.feed(message(speech_like(60.0)))["error"]
     assert not speakers.talks
 
 

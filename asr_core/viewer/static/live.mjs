@@ -3,9 +3,10 @@ import { node } from "./elements.mjs";
 import { listen, packed, reason } from "./microphone.mjs";
 
 const SEND_EVERY_MS = 250;
+const MOST_PIECES = 4096; // in a message: 11 s at 48 kHz, where the server was slow
 const SHOW_EVERY = 4; // answers: the view is drawn anew about once a second
 
-/** root: where to build. server.feed({id, rate, samples, last}) answers {committed, tail, seconds} or {error}.
+/** root: where to build. server.feed({id, rate, samples}) answers {committed, tail, seconds} or {error}.
  * trigger("heard" | "finished", {id}) asks the page to show what was heard. */
 export function mount(root, server, trigger) {
   const button = node("button", "speak", "Speak");
@@ -56,9 +57,9 @@ export function mount(root, server, trigger) {
   }
 
   async function exchange(of, last) {
-    const pieces = of.pieces.splice(0);
+    const pieces = of.pieces.splice(0, MOST_PIECES);
     if (of.failed || (!pieces.length && !last)) return;
-    const message = { id: of.id, rate: of.microphone.rate, samples: packed(pieces), last };
+    const message = { id: of.id, rate: of.microphone.rate, samples: packed(pieces) };
     const answer = await server.feed(message).catch(() => ({ error: "The page lost its server. Load it again." }));
     if (answer.error) {
       of.failed = true;
@@ -66,6 +67,7 @@ export function mount(root, server, trigger) {
       if (talk === of) await stop();
       return;
     }
+    if (of.pieces.length >= MOST_PIECES || (last && of.pieces.length)) return exchange(of, last);
     committed.textContent = answer.committed;
     tail.textContent = answer.tail;
     note.textContent = last ? "Your recording is in the view above." : `Listening, ${answer.seconds.toFixed(0)} s …`;

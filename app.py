@@ -100,8 +100,8 @@ LAUNCH = {
     "ssr_mode": False,
     "footer_links": ["api"],
     "max_file_size": guard.LARGEST_FILE,
-    "app_kwargs": {"middleware": guard.middleware()},
     "max_threads": MOST_PEOPLE,  # also the most events at once, most of which wait in line without a thread
+    "app_kwargs": {"middleware": guard.middleware()},
 }
 
 

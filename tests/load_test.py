@@ -133,8 +133,8 @@ class Speaker:
 
 
 @contextlib.contextmanager
-def served(checkpoint: str) -> Iterator[str]:
-    """The address of the page, in a process of its own."""
+def served(checkpoint: str) -> Iterator[tuple[str, int]]:
+    """(address, process number) of the page, in a process of its own."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -149,7 +149,7 @@ def served(checkpoint: str) -> Iterator[str]:
                 break
             assert page.poll() is None, "The page did not start."
             time.sleep(0.1)
-        yield url
+        yield url, page.pid
     finally:
         page.terminate()
         page.wait()
@@ -164,7 +164,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--checkpoint", default=str(DEFAULT_CHECKPOINT))
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, served(args.checkpoint) as url:
+    with tempfile.TemporaryDirectory() as folder, served(args.checkpoint) as (url, _):
         paths = write_clips(Path(folder), SERIAL)
         speech = audio.load(paths[0], RATE)
         one_by_one(url, paths[:2])  # what is slow the first time

@@ -212,7 +212,7 @@ def _load_weights(encoder: Encoder, folder: Path) -> None:
 
 
 def _compare(found: dict[str, tuple], expected: dict[str, tuple], folder: Path) -> None:
-    for name in expected.keys() | found.keys():
+    for name in sorted(expected.keys() | found.keys()):
         if name not in found or name not in expected:
             where = "the file lacks" if name not in found else "the encoder does not know"
             raise CheckpointError(

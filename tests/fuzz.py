@@ -200,7 +200,6 @@ def main() -> int:
             f"-max_total_time={args.seconds}",
             "-max_len=65536",
             "-rss_limit_mb=4000",
-            "-verbosity=0",
             str(corpus),
         ],
         feed,

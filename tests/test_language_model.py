@@ -153,6 +153,13 @@ def test_a_file_that_is_not_there_or_something_else_is_refused(tmp_path):
         load(tmp_path / "noise")
 
 
+def test_what_would_be_too_large_to_load_is_not_written(tmp_path):
+    signs = [chr(0x4E00 + number) * 3 for number in range(8_000)]
+    with pytest.raises(LanguageModelError, match="too large to be used: .* 8,000 words"):
+        estimate(signs, 8_000, 10, 10).save(tmp_path / "lm")
+    assert not (tmp_path / "lm").exists()
+
+
 def test_no_text_makes_no_model():
     with pytest.raises(LanguageModelError, match="no word"):
         estimate(["", " "], 10, 10, 10)

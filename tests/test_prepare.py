@@ -101,6 +101,30 @@ def test_killed_in_the_middle_it_goes_on_and_ends_the_same(prepare, tmp_path):
         assert (tmp_path / "killed" / path).read_bytes() == (tmp_path / "whole" / path).read_bytes()
 
 
+def test_a_manifest_of_files_anywhere_writes_into_its_own_folder_alone(prepare, tmp_path):
+    (tmp_path / "lists").mkdir()
+    clips = toy_corpus(tmp_path, 3)
+    paths = [clips[0].path, "../" + clips[1].path.name, "../lists/../" + clips[2].path.name]
+    rows = [f"{path}\ts\t{split}\t1\tabc" for path, split in zip(paths, ("train", "../../out of it", "/"), strict=True)]
+    manifest = tmp_path / "lists" / "m.tsv"
+    manifest.write_text("path\tspeaker\tsplit\tduration_s\ttext\n" + "\n".join(rows))
+    before = set(tmp_path.rglob("*"))
+    code, _, errors = prepare(manifest, tmp_path / "deep" / "out")
+    assert code == 0, errors
+    new = set(tmp_path.rglob("*")) - before
+    assert all(tmp_path / "deep" in (path, *path.parents) for path in new)
+    prepared = read_manifest(tmp_path / "deep" / "out" / "manifest.tsv")
+    for clip, utterance in zip(clips, prepared, strict=True):
+        assert np.abs(sf.read(utterance.path)[0] - sf.read(clip.path)[0]).max() < 1e-4
+
+
+def test_a_table_that_is_no_text_is_named(prepare, tmp_path):
+    common_voice(tmp_path)
+    (tmp_path / "train.tsv").write_bytes("client_id\tpath\tsentence\nx\ta.mp3\tcafé\n".encode("latin-1"))
+    code, _, said = prepare(tmp_path, tmp_path / "out")
+    assert code == 2 and said.startswith("train.tsv is not Common Voice's: 'utf-8' codec can't decode")
+
+
 @pytest.mark.parametrize("what", ["nowhere", "empty", "strange.tsv", "cv"])
 def test_what_is_no_corpus_gets_a_sentence(prepare, tmp_path, what):
     (tmp_path / "empty").mkdir()

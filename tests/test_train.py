@@ -178,6 +178,13 @@ def test_a_start_from_another_encoder_is_refused(folder, main, tmp_path):
     assert "start" in refused(main, tmp_path, "--data", str(folder / "m.tsv"), "--init-from", str(tmp_path / "start"))
 
 
+def test_a_damaged_replay_is_named(folder, main, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "replay.safetensors").write_bytes(b"no replay")
+    code, _, err = main("--data", str(folder / "m.tsv"), "--out", str(tmp_path / "run"), "--max-minutes", "0")
+    assert code == 2 and err.endswith("replay.safetensors is not the replay of a training, or is damaged.\n")
+
+
 def test_the_starting_script_trains_an_epoch(folder, main):
     out = folder / "starting"
     options = ["--preset", "deepspeech2", "--epochs", "1", "--batch-size", "13", "--workers", "0"]

@@ -1,6 +1,7 @@
 """python -m asr_core diagnose, the report, the page of the rules, and inputs that are no batch."""
 
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -91,6 +92,8 @@ def bad_files(folder: Path) -> dict[str, tuple[Path, str]]:
     (folder / "batch.pt").write_bytes(b"")
     np.savez(folder / "objects.npz", **{name: np.array([Dangerous()]) for name in reading.REQUIRED})
     (folder / "pickle.npz").write_bytes(pickle.dumps(Dangerous()))
+    os.mkfifo(folder / "pipe.npz")
+    os.mkfifo(folder / "pipe.safetensors")
     whole = saved(folder / "whole.npz", tensors()).read_bytes()
     (folder / "half.npz").write_bytes(whole[: len(whole) // 2])
     without = {name: value for name, value in tensors().items() if name != "target_lengths"}
@@ -104,6 +107,8 @@ def bad_files(folder: Path) -> dict[str, tuple[Path, str]]:
         "text as safetensors": (folder / "text.safetensors", "is damaged"),
         "objects": (folder / "objects.npz", "never unpickled"),
         "a pickle": (folder / "pickle.npz", "never unpickled"),
+        "a pipe": (folder / "pipe.npz", "not an ordinary file"),
+        "a pipe of tensors": (folder / "pipe.safetensors", "not an ordinary file"),
         "half a file": (folder / "half.npz", "is damaged"),
         "a bomb": (folder / "bomb.npz", "Save one batch"),
         "an array missing": (saved(folder / "lacks.npz", without), "lacks target_lengths; it holds blank, input_lengths"),

@@ -25,6 +25,7 @@ import torch
 from asr_core import DEFAULT_CHECKPOINT, CheckpointError, Transcriber
 from asr_core.data.utterances import read_manifest
 from asr_core.page import api, break_it, doctor, explorer, guard, learn, live, read, training
+from asr_core.page.visits import Visits
 from asr_core.reception import Reception
 
 EXAMPLES = Path(__file__).parent / "examples" / "manifest.tsv"
@@ -44,8 +45,9 @@ def build(transcriber: Transcriber, other: Transcriber | None = None) -> gr.Bloc
     """The page for one model; with `other`, every recording shows both models' readings."""
     reception = Reception(transcriber)
     with gr.Blocks(title="CTC Lens", delete_cache=(600, 3600), analytics_enabled=False) as page:
+        visits = Visits(page)
         gr.Markdown(INTRODUCTION)
-        shared = explorer.build(transcriber, reception, other, read_manifest(EXAMPLES))
+        shared = explorer.build(transcriber, reception, visits, other, read_manifest(EXAMPLES))
         with gr.Tabs() as tabs:
             with gr.Tab("Read") as tab:
                 explorer.show_what_was_heard(tab, shared)
@@ -65,8 +67,14 @@ def build(transcriber: Transcriber, other: Transcriber | None = None) -> gr.Bloc
                 explorer.show_what_was_heard(tab, shared)
                 doctor.build()
         gr.Markdown(SOURCES)
-        page.unload(shared.wanted.leave)
-        api.build(page, reception)
+        api.build(reception, visits)
+
+        def leave(request: gr.Request) -> None:
+            shared.wanted.leave(request)
+            reception.leave(request.session_hash)
+            visits.end(request)
+
+        page.unload(leave)
     # The reception says who has to come again, and when; Gradio's own line, which says nothing, is longer than that.
     return page.queue(max_size=MOST_PEOPLE, api_open=False)
 

@@ -145,6 +145,7 @@ class Line:
                 self.working = [ticket for ticket in self.working if ticket not in batch]
                 self.work_s = FORGETTING * self.work_s + time.monotonic() - start
                 self.audio_s = FORGETTING * self.audio_s + sum(ticket.seconds for ticket in batch)
+            del batch  # or its recordings would stay in memory until the next come
 
     def _next_batch(self) -> list[Ticket]:
         """Those in front, as many as make a batch and leave some for the other processes; nobody is overtaken."""

@@ -102,7 +102,17 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
+def _let_go(kept: list[int]) -> None:
+    """What was open when this process was forked is not its own: connections would not end as long as it lives."""
+    lowest = 3
+    for descriptor in sorted(kept):
+        os.closerange(lowest, descriptor)
+        lowest = descriptor + 1
+    os.closerange(lowest, os.sysconf("SC_OPEN_MAX"))
+
+
 def _serve(transcriber: Transcriber, pipe: Connection, niceness: int) -> None:
+    _let_go([pipe.fileno(), multiprocessing.parent_process().sentinel])
     settle()
     torch.set_num_threads(1)
     if hasattr(os, "nice"):

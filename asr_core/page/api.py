@@ -17,6 +17,7 @@ from asr_core.doctor.reading import read
 from asr_core.export import as_dict
 from asr_core.page import waiting
 from asr_core.page.explorer import MODEL_QUEUE
+from asr_core.page.visits import Visits
 from asr_core.reception import NotServed, Reception
 from asr_core.text import TextError
 from asr_core.transcriber import DECODERS
@@ -26,11 +27,12 @@ LONGEST_TEXT = 2_000  # characters
 REFUSALS = (AlignmentError, AudioError, EvidenceError, NotServed, TextError)
 
 
-def build(page: gr.Blocks, reception: Reception) -> None:
+def build(reception: Reception, visits: Visits) -> None:
     async def heard(file: Any, decoder: str | None, request: gr.Request) -> Transcription:
         if decoder not in (None, *DECODERS):
             raise gr.Error(f"There is no decoder {decoder!r}. There are: {', '.join(DECODERS)}.", print_exception=False)
-        (reading,) = await waiting.readings(reception, uploaded(file), [decoder], request.session_hash)
+        path = visits.note(request, uploaded(file))
+        (reading,) = await waiting.readings(reception, path, [decoder], request.session_hash)
         return reading
 
     # What is missing has a default, so that whoever leaves it out is told so in a sentence.
@@ -69,7 +71,7 @@ def build(page: gr.Blocks, reception: Reception) -> None:
             raise gr.Error(str(error), print_exception=False) from error
         return as_dict(result.aligned, result)
 
-    def diagnose(file: FileData = None) -> dict:
+    def diagnose(file: FileData = None, request: gr.Request = None) -> dict:
         """Find what is wrong with a batch of a CTC training: why the loss is negative, not a number, or stuck.
 
         Args:
@@ -78,18 +80,14 @@ def build(page: gr.Blocks, reception: Reception) -> None:
             The mistakes that were found, each with its evidence and its fix; the numbers; and all of it as a text, `report`.
         """
         try:
-            diagnosis = doctor.diagnose(**read(uploaded(file)))
+            diagnosis = doctor.diagnose(**read(visits.note(request, uploaded(file))))
         except EvidenceError as error:
             raise gr.Error(str(error), print_exception=False) from error
         return {**diagnosis.as_dict(), "report": str(diagnosis)}
 
-    def leave(request: gr.Request) -> None:
-        reception.leave(request.session_hash)
-
     gr.api(transcribe, concurrency_limit=None)
     gr.api(align, concurrency_limit=None)
     gr.api(diagnose, **MODEL_QUEUE)
-    page.unload(leave)
 
 
 def uploaded(file: Any) -> str:

@@ -13,6 +13,7 @@ from gradio.events import Dependency
 from asr_core.audio import AudioError
 from asr_core.data.utterances import Utterance
 from asr_core.page import waiting
+from asr_core.page.visits import Visits
 from asr_core.page.wanted import Unwanted, Wanted
 from asr_core.reception import Left, NotServed, Reception
 from asr_core.transcriber import Progress, Transcriber
@@ -43,6 +44,7 @@ class Explorer:
     opened: gr.State
     changed: Sequence[Dependency]
     wanted: Wanted
+    visits: Visits
     example: Path
 
     @property
@@ -51,7 +53,11 @@ class Explorer:
 
 
 def build(
-    transcriber: Transcriber, reception: Reception, other: Transcriber | None, examples: Sequence[Utterance]
+    transcriber: Transcriber,
+    reception: Reception,
+    visits: Visits,
+    other: Transcriber | None,
+    examples: Sequence[Utterance],
 ) -> Explorer:
     """With `other`, every recording shows both models' readings."""
     words = "With a language model" if transcriber.model.language_model else "Beam search"
@@ -73,6 +79,7 @@ def build(
         if path is None:
             return NOTHING_NEW
         try:
+            visits.note(request, path)
             heard = await waiting.readings(reception, path, readings[reading], request.session_hash, progress)
             tell = wanted.progress(request, path, progress)
             return show(await asyncio.to_thread(lanes_of, reading, heard, tell))
@@ -133,12 +140,15 @@ def build(
 
     shown = [text, view, lanes, parts]
     # One event for a recording, an upload, an example and the clearing of any of them.
-    changed = recording.change(want, recording, shown, queue=False, show_progress="hidden", api_visibility="private")
+    # It waits for no model: the guard lets nothing but the queue through, so it has a place of its own there.
+    at_once = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
+    changed = recording.change(want, recording, shown, **at_once)
     transcribed = changed.then(hear, [recording, reading], shown, concurrency_limit=None, api_visibility="private")
     read = reading.input(read_again, [parts, reading, recording], shown, api_visibility="private", **MODEL_QUEUE)
     turned = view.part(turn, parts, [view, lanes], api_visibility="private")
     events = transcribed, read, turned
-    return Explorer(transcriber, recording, text, view, lanes, parts, opened, events, wanted, examples[0].path)
+    state = text, view, lanes, parts, opened, events, wanted, visits
+    return Explorer(transcriber, recording, *state, examples[0].path)
 
 
 def show(lanes: list[Lane]) -> tuple[str, list[Lane], list[Lane], Parts]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
 
@@ -41,14 +43,18 @@ def build(explorer: Explorer) -> None:
             raise gr.Error(str(error), print_exception=False) from error
         return lanes, lanes, gr.update(visible=False)
 
-    def take_away(lanes: list[Lane] | None, parts: Parts | None, convention: str, name: str) -> str:
-        """A file of the typed sentence's alignment, or, when none was typed, of what was heard in the whole recording; the
-        offline page holds the part in the view."""
-        if lanes is None or parts is None:
-            raise gr.Error(NOTHING_YET, print_exception=False)
-        of_part = name == "html" or lanes[-1].reference
-        file_name, content = export_lanes(lanes if of_part else parts.lanes, name, convention)
-        return save_bytes_to_cache(content.encode(), file_name, download.GRADIO_CACHE)
+    def taker(name: str) -> Callable:
+        """What a button does: makes a file of the typed sentence's alignment, or, when none was typed, of what was heard in
+        the whole recording; the offline page holds the part in the view."""
+
+        def take_away(lanes: list[Lane] | None, parts: Parts | None, convention: str, request: gr.Request) -> str:
+            if lanes is None or parts is None:
+                raise gr.Error(NOTHING_YET, print_exception=False)
+            of_part = name == "html" or lanes[-1].reference
+            file_name, content = export_lanes(lanes if of_part else parts.lanes, name, convention)
+            return explorer.visits.note(request, save_bytes_to_cache(content.encode(), file_name, download.GRADIO_CACHE))
+
+        return take_away
 
     def chosen(event: gr.EventData) -> str:
         return event.convention
@@ -78,7 +84,7 @@ def build(explorer: Explorer) -> None:
     view.convention(chosen, None, convention, api_visibility="private")
     for button, name in saves:
         button.click(
-            lambda lanes, parts, convention, name=name: take_away(lanes, parts, convention, name),
+            taker(name),
             [lanes, explorer.parts, convention],
             download,
             api_visibility="private",

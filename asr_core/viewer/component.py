@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import soundfile as sf
 from gradio.data_classes import FileData
-from gradio.processing_utils import save_bytes_to_cache
 
 from asr_core.viewer.payload import Lane, payload
+from asr_core.viewer.sound_files import sound_file
 
 STATIC = Path(__file__).parent / "static"
 
@@ -48,10 +46,7 @@ class AlignmentView(gr.HTML):
         """Lanes -> payload, with the sound as a cached WAV file that the browser fetches by its URL."""
         if not value:
             return None
-        sound = value[0].reading.sound
-        wav = io.BytesIO()
-        sf.write(wav, sound.samples[:], sound.sample_rate, subtype="PCM_16", format="WAV")
-        path = save_bytes_to_cache(wav.getvalue(), "recording.wav", self.GRADIO_CACHE)
+        path = sound_file(value[0].reading.sound, self.GRADIO_CACHE)
         audio = FileData(path=path, mime_type="audio/wav", meta={"_type": "gradio.FileData"})
         return {**payload(*value), "audio": audio.model_dump()}
 

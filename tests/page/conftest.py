@@ -22,12 +22,17 @@ def transcriber():
 
 
 @pytest.fixture(scope="session")
-def url(transcriber, tmp_path_factory):
+def page(transcriber, tmp_path_factory):
     os.environ["GRADIO_TEMP_DIR"] = str(tmp_path_factory.mktemp("gradio"))
     page = app.build(transcriber)
-    _, local_url, _ = page.launch(**app.LAUNCH, prevent_thread_lock=True, quiet=True)
-    yield local_url
+    page.launch(**app.LAUNCH, prevent_thread_lock=True, quiet=True)
+    yield page
     page.close()
+
+
+@pytest.fixture(scope="session")
+def url(page):
+    return page.local_url
 
 
 @pytest.fixture(scope="session")

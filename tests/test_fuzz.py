@@ -5,19 +5,12 @@ import struct
 
 import numpy as np
 import pytest
-import torch
 from fuzz import SEEDS, TARGETS, batch, feed_batch, folder
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 SEED_FILES = sorted(SEEDS.glob("*/*"))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def numbers_near_zero():
-    """A training that ran in this process before has flushed them to zero, and hypothesis draws them."""
-    torch.set_flush_denormal(False)
 
 
 @st.composite

@@ -18,6 +18,12 @@ settings.register_profile("ctc-lens", deadline=None, derandomize=True, database=
 settings.load_profile("ctc-lens")
 
 
+@pytest.fixture(autouse=True)
+def numbers_near_zero():
+    """A training that ran in this process before has flushed them to zero, and hypothesis draws them."""
+    torch.set_flush_denormal(False)
+
+
 @pytest.fixture
 def clip_path(tmp_path):
     """Two seconds of something like speech."""

@@ -18,7 +18,6 @@ from asr_core import audio
 from asr_core.decoding import collapse
 from asr_core.emission import Emission
 from asr_core.sound import Sound
-from asr_core.text import normalise
 from asr_core.transcription import Transcription
 
 if TYPE_CHECKING:
@@ -123,7 +122,8 @@ class Stream:
             self.log_probs.append(log_probs[:cut])
         self.path += path[:cut]
         self.tail = log_probs[cut:], path[cut:]
-        self.caption = Caption(normalise(self.text), normalise(self._spell(path[cut:], self.path[-1:])), end / self.rate)
+        texts = (" ".join(text.split()) for text in (self.text, self._spell(path[cut:], self.path[-1:])))
+        self.caption = Caption(*texts, end / self.rate)
         self._forget()
 
     def _spell(self, path: Sequence[int], before: list[int]) -> str:
@@ -133,15 +133,19 @@ class Stream:
         return alphabet.decode(tokens[1:] if before and before[0] != alphabet.blank else tokens)
 
     def _cut(self, path: tuple[int, ...], stable: int) -> int:
-        """How many of the frames are committed: up to the last space before `stable`, so that no word is cut."""
+        """How many of the frames are committed: up to the last end of a word before `stable`, so that no word is cut."""
         alphabet = self.transcriber.model.alphabet
-        space, blank = alphabet.labels.index(" "), alphabet.blank
+        space, blank = alphabet.space, alphabet.blank
         old = path[: max(stable, 0)]
         if all(token in (space, blank) for token in old):
             return len(old)
-        spaces = [frame for frame, token in enumerate(old) if token == space]
-        if spaces and any(token not in (space, blank) for token in old[: spaces[-1]]):
-            return spaces[-1] + 1
+        ends = [  # behind a space, or before the first frame of a token that begins a word
+            frame + (token == space)
+            for frame, (before, token) in enumerate(zip((blank, *old), old, strict=False))
+            if token == space or token not in (blank, before) and alphabet.labels[token].startswith(" ")
+        ]
+        if ends and any(token not in (space, blank) for token in old[: ends[-1]]):
+            return ends[-1]
         if len(path) * self.frame_s < LONGEST_S:
             return 0
         blanks = [frame for frame, token in enumerate(old) if token == blank]

@@ -14,9 +14,10 @@ from asr_core.benchmark import BenchmarkError
 from asr_core.commands import benchmark, compress, diagnose, evaluate, language_model, prepare, transcribe
 from asr_core.data.utterances import DataError
 from asr_core.language_model import LanguageModelError
+from asr_core.posteriors import PosteriorsError
 
 REFUSALS = (AlignmentError, AudioError, BenchmarkError, CheckpointError, DataError, EvidenceError, LanguageModelError)
-REFUSALS += (TextError, WorkersLost)
+REFUSALS += (PosteriorsError, TextError, WorkersLost)
 
 
 def main() -> int:

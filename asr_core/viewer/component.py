@@ -49,6 +49,8 @@ class AlignmentView(gr.HTML):
         if not value:
             return None
         sound = value[0].reading.sound
+        if not sound.is_heard:
+            return {**payload(*value), "audio": None}
         wav = io.BytesIO()
         sf.write(wav, sound.samples, sound.sample_rate, subtype="PCM_16", format="WAV")
         path = save_bytes_to_cache(wav.getvalue(), "recording.wav", self.GRADIO_CACHE)

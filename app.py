@@ -58,6 +58,7 @@ def build(transcriber: Transcriber, other: Transcriber | None = None) -> gr.Bloc
                 explorer.show_what_was_heard(tab, shared)
                 doctor.build()
         gr.Markdown(SOURCES)
+        page.unload(shared.wanted.leave)
     return page.queue(max_size=16, api_open=False)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -25,6 +26,8 @@ CONVENTIONS = {
 MAX_REACH_S = 0.25
 ENERGY_THRESHOLD = 1 / 3  # of Sound.loudness
 
+MOST_CELLS = 2**28  # of frames times states, in an alignment: the CTC loss takes a gigabyte for them
+
 LONG_WORD_S = 3.0
 FAST_LETTERS = 30.0  # a second
 SILENCE = 0.1  # of Sound.loudness
@@ -34,11 +37,12 @@ class AlignmentError(ValueError):
     """A text that cannot be aligned with the audio; the message says why, with both numbers."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a long recording has a hundred thousand
 class Span:
     """A token or a word on the time axis.
 
-    first, last: its own frames, both included. start_s, end_s: its seconds, by one of CONVENTIONS.
+    first, last: its own frames, both included. start_s, end_s: its seconds, by one of CONVENTIONS. In a part of a recording
+    the frames are counted from the part's first, and the seconds are those of the whole recording.
     score: the posterior probability of the token, averaged over its own frames; a word's is averaged over the frames of
     its tokens, leaving out the blanks between them.
     """
@@ -53,7 +57,6 @@ class Span:
 
 def token_spans(emission: Emission, path: Sequence[int], sound: Sound, convention: str = "spike") -> tuple[Span, ...]:
     """The tokens that survive the collapse of `path` (T',), each with the run of frames that was merged into it."""
-    probabilities = emission.log_probs.exp()  # (T', V)
     runs: list[tuple[int, int, int]] = []  # token, first frame, last frame
     frame = 0
     for token, run in groupby(path):
@@ -62,11 +65,12 @@ def token_spans(emission: Emission, path: Sequence[int], sound: Sound, conventio
             runs.append((token, first, frame - 1))
     spikes = [
         # The last frame may reach past the last sample.
-        (min(first * emission.frame_s, sound.duration_s), min((last + 1) * emission.frame_s, sound.duration_s))
+        tuple(min(sound.start_s + frame * emission.frame_s, sound.end_s) for frame in (first, last + 1))
         for _, first, last in runs
     ]
+    on_path = emission.log_probs.gather(1, torch.tensor(path, dtype=torch.long)[:, None])[:, 0].exp().tolist()  # (T',)
     return tuple(
-        Span(emission.alphabet.labels[token], first, last, *times, float(probabilities[first : last + 1, token].mean()))
+        Span(emission.alphabet.labels[token], first, last, *times, fmean(on_path[first : last + 1]))
         for (token, first, last), times in zip(runs, _widen(spikes, sound, convention), strict=True)
     )
 
@@ -79,8 +83,8 @@ def _widen(spikes: list[tuple[float, float]], sound: Sound, convention: str) -> 
         return spikes
     widened = []
     for index, (start_s, end_s) in enumerate(spikes):
-        before = (spikes[index - 1][1] + start_s) / 2 if index else 0.0
-        after = (end_s + spikes[index + 1][0]) / 2 if index + 1 < len(spikes) else sound.duration_s
+        before = (spikes[index - 1][1] + start_s) / 2 if index else sound.start_s
+        after = (end_s + spikes[index + 1][0]) / 2 if index + 1 < len(spikes) else sound.end_s
         earliest, latest = max(before, start_s - MAX_REACH_S), min(after, end_s + MAX_REACH_S)
         if convention == "energy":
             earliest = _while_loud(sound, start_s, earliest)
@@ -92,7 +96,7 @@ def _widen(spikes: list[tuple[float, float]], sound: Sound, convention: str) -> 
 def _while_loud(sound: Sound, from_s: float, to_s: float) -> float:
     """How far one gets from `from_s` towards `to_s`, in whole feature frames, before the sound falls quiet."""
     backwards = to_s < from_s
-    near, far = round(from_s / sound.frame_s), round(to_s / sound.frame_s)
+    near, far = sound.frame_at(from_s), sound.frame_at(to_s)
     passed = sound.loudness[far:near][::-1] if backwards else sound.loudness[near:far]
     quiet = np.flatnonzero(passed < ENERGY_THRESHOLD)
     if not len(quiet):
@@ -124,6 +128,7 @@ def forced_path(emission: Emission, tokens: Sequence[int]) -> tuple[int, ...]:
     """The most probable path (T',) that collapses to `tokens` (Viterbi). Raises AlignmentError when none fits."""
     if not tokens:
         raise AlignmentError("There is nothing to align: the text is empty.")
+    require_room(len(emission), len(tokens), emission.frame_s)
     targets = torch.tensor([tokens])  # (1, L)
     needed = int(frames_needed(targets, torch.tensor([len(tokens)])))
     if needed > len(emission):
@@ -133,6 +138,16 @@ def forced_path(emission: Emission, tokens: Sequence[int]) -> tuple[int, ...]:
         )
     path, _ = torchaudio.functional.forced_align(emission.log_probs[None], targets, blank=emission.alphabet.blank)
     return tuple(path[0].tolist())
+
+
+def require_room(frames: int, tokens: int, frame_s: float) -> None:
+    """Raises AlignmentError for a text and a sound that are too long to be aligned in one go: memory and time grow with the
+    product of both."""
+    if frames * (2 * tokens + 1) > MOST_CELLS:
+        raise AlignmentError(
+            f"{tokens} letters and spaces and {frames * frame_s / 60:.0f} minutes of sound are too much to align in one go, "
+            "which goes up to about ten minutes of speech. Cut both into parts, and align them part by part."
+        )
 
 
 def _letter_rate(word: Span) -> float:

@@ -1,4 +1,5 @@
-"""File, bytes or array -> float32 mono samples at the model's rate. Whatever cannot be heard is refused in a sentence."""
+"""File, bytes or array -> float32 mono samples at the model's rate, block by block, so that length costs no memory. Whatever
+cannot be heard is refused in a sentence."""
 
 from __future__ import annotations
 
@@ -8,7 +9,10 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import closing
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +20,12 @@ import soundfile as sf
 import torch
 import torchaudio
 
+from asr_core.spool import Spool
+
 MIN_DURATION_S = 0.1  # a shorter clip holds no syllable
-MAX_DURATION_S = 3600.0
+MAX_DURATION_S = 4 * 3600.0
+BLOCK = 2**19  # samples read at once, all channels together: 33 s of one at 16 kHz
+UNKNOWN = 2**62  # frames, and more: libsndfile's word for a header that does not tell, as FLAC's when written to a pipe
 SILENCE_PEAK = 1e-4  # full scale is 1: -80 dB, below the noise of any microphone
 MIN_RATE, MAX_RATE = 1_000, 768_000  # Hz
 FFMPEG_SUFFIXES = {".m4a", ".mp4", ".aac", ".webm", ".wma", ".mka", ".mkv", ".amr", ".3gp"}
@@ -25,7 +33,7 @@ SNDFILE_SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", "
 SUFFIXES = SNDFILE_SUFFIXES | FFMPEG_SUFFIXES  # by which audio is found in a folder
 FFMPEG_FORMATS = "mov,mp4,m4a,3gp,aac,matroska,webm,asf,amr"  # containers only: no playlists, no network
 
-AudioSource = str | Path | bytes | tuple[int, np.ndarray]
+AudioSource = str | Path | bytes | tuple[int, np.ndarray | Spool]
 
 
 class AudioError(ValueError):
@@ -33,33 +41,38 @@ class AudioError(ValueError):
 
 
 def load(source: AudioSource, sample_rate: int = 16_000) -> np.ndarray:
+    """All blocks joined, (S,). Raises AudioError."""
+    return np.concatenate(list(blocks(source, sample_rate)))
+
+
+def blocks(source: AudioSource, sample_rate: int = 16_000) -> Iterator[np.ndarray]:
     """Read, mix down, resample and check.
 
     source: a path, the bytes of a file, or (rate in Hz, samples (S,) or (S, channels), integer or float).
-    Returns (S,) float32 in about [-1, 1] at `sample_rate`. Raises AudioError.
+    Gives out (S,) float32 in about [-1, 1] at `sample_rate`, piece by piece. Raises AudioError: before the first piece where
+    the header tells, else when it comes to what cannot be used; that there was too little or only silence, after the last.
     """
-    if isinstance(source, tuple):
-        rate, samples = source
-        name, samples = "The recording", _as_float(np.asarray(samples))
-    elif isinstance(source, bytes):
-        name = "The recording"
-        rate, samples = _decode(io.BytesIO(source), name, "")
-    else:
-        path = Path(source)
-        name = path.name or str(path)
-        try:
-            if path.is_dir():
-                raise AudioError(f"{name} is a folder, not an audio file. Name the files in it, for example {name}/*.wav.")
-            size = path.stat().st_size
-        except FileNotFoundError as error:
-            raise AudioError(f"There is no file {source}. Check the path.") from error
-        except OSError as error:
-            raise AudioError(f"{name} cannot be opened: {error.strerror}.") from error
-        if size == 0:
-            raise AudioError(f"{name} is empty (0 bytes). Record or copy it again.")
-        rate, samples = _decode(path, name, path.suffix.lower())
-    resampler = Resampler(rate, sample_rate, name)
-    return checked(resampler.whole(_mix_down(samples, name)), name, sample_rate)
+    name, length, peak = _name(source), 0, 0.0
+    with closing(_decode(source, name)) as decoded:
+        for block in _resampled(decoded, sample_rate, name):
+            length += len(block)
+            peak = max(peak, float(np.abs(block).max(initial=0)))
+            if length > MAX_DURATION_S * sample_rate:
+                raise AudioError(
+                    f"{name} is over {MAX_DURATION_S / 60:.0f} minutes long, the most that is read. Cut it first."
+                )
+            if len(block):
+                yield block
+    _require_speech(length, peak, name, sample_rate)
+
+
+def _resampled(decoded: Iterator[tuple[int, np.ndarray]], sample_rate: int, name: str) -> Iterator[np.ndarray]:
+    """(rate, (S, channels)) piece by piece -> (S',), some of them empty."""
+    resampler = None
+    for rate, samples in decoded:
+        resampler = resampler or Resampler(rate, sample_rate, name)
+        yield resampler.feed(_mix_down(samples, name))
+    yield resampler.finish()
 
 
 def mono(samples: np.ndarray, name: str) -> np.ndarray:
@@ -76,13 +89,62 @@ def duration_s(path: Path) -> float:
     return info.frames / info.samplerate
 
 
-def _decode(file: Path | io.BytesIO, name: str, suffix: str) -> tuple[int, np.ndarray]:
-    """-> (rate, (S, channels) float32). libsndfile first; ffmpeg, where installed, for what it does not know."""
-    if suffix in FFMPEG_SUFFIXES:
-        return _decode_ffmpeg(file, name)
+def claimed_s(source: AudioSource) -> float | None:
+    """Seconds of any source before it is read, or None where nothing tells, or it cannot be read."""
+    if isinstance(source, tuple):
+        return len(source[1]) / source[0] if source[0] else None
     try:
-        with sf.SoundFile(_for_libsndfile(file)) as sound:
-            if sound.frames > MAX_DURATION_S * sound.samplerate:
+        seconds = sf.info(io.BytesIO(source) if isinstance(source, bytes) else _for_libsndfile(Path(source))).duration
+    except (sf.LibsndfileError, RuntimeError, TypeError):
+        return None
+    return seconds if seconds <= MAX_DURATION_S else None
+
+
+def _name(source: AudioSource) -> str:
+    return Path(source).name or str(source) if isinstance(source, str | Path) else "The recording"
+
+
+def _decode(source: AudioSource, name: str) -> Iterator[tuple[int, np.ndarray]]:
+    """-> (rate, (S, channels) float32) piece by piece; only the first may be empty. libsndfile decodes; ffmpeg, where
+    installed, what that does not know."""
+    if isinstance(source, tuple):
+        return _array(*source, name)
+    if isinstance(source, bytes):
+        return _decode_sndfile(io.BytesIO(source), name)
+    path = Path(source)
+    try:
+        if path.is_dir():
+            raise AudioError(f"{name} is a folder, not an audio file. Name the files in it, for example {name}/*.wav.")
+        size = path.stat().st_size
+    except FileNotFoundError as error:
+        raise AudioError(f"There is no file {source}. Check the path.") from error
+    except OSError as error:
+        raise AudioError(f"{name} cannot be opened: {error.strerror}.") from error
+    if size == 0:
+        raise AudioError(f"{name} is empty (0 bytes). Record or copy it again.")
+    return (_decode_ffmpeg if path.suffix.lower() in FFMPEG_SUFFIXES else _decode_sndfile)(path, name)
+
+
+def _array(rate: int, samples: np.ndarray | Spool, name: str) -> Iterator[tuple[int, np.ndarray]]:
+    samples = samples if isinstance(samples, Spool) else np.atleast_1d(samples)
+    if len(samples) > MAX_DURATION_S * max(rate, MIN_RATE):
+        raise _too_long(name, len(samples) / rate)
+    for start in range(0, max(1, len(samples)), BLOCK):
+        yield rate, _as_float(samples[start : start + BLOCK])
+
+
+class _Forward(sf.SoundFile):
+    """A file that is read from its beginning to its end. In others soundfile seeks after every piece: MP3 then clicks where
+    pieces meet, and FLAC that does not say its length cannot be read."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _decode_sndfile(file: Path | io.BytesIO, name: str) -> Iterator[tuple[int, np.ndarray]]:
+    try:
+        with _Forward(_for_libsndfile(file)) as sound:
+            if MAX_DURATION_S * sound.samplerate < sound.frames < UNKNOWN:
                 raise _too_long(name, sound.frames / sound.samplerate)
             if cut := re.search(r"data\s*:\s*(\d+) \(should be (\d+)\)", sound.extra_info):
                 claimed, there = int(cut[1]), int(cut[2])
@@ -92,13 +154,21 @@ def _decode(file: Path | io.BytesIO, name: str, suffix: str) -> tuple[int, np.nd
                         f"{name} was cut off: its header promises {claimed} bytes of sound and {there} are there. "
                         "Copy or upload it again."
                     )
-            return sound.samplerate, sound.read(dtype="float32", always_2d=True)
+            read = partial(sound.read, max(1, BLOCK // sound.channels), dtype="float32", always_2d=True)
+            yield sound.samplerate, read()
+            while len(samples := read()):
+                yield sound.samplerate, samples
     except (sf.LibsndfileError, RuntimeError, TypeError) as error:  # TypeError: a file ending in .raw has no header
-        if isinstance(file, Path) and suffix == ".wav" and b"RIFF" not in file.read_bytes()[:4]:
+        if isinstance(file, Path) and file.suffix.lower() == ".wav" and not _begins_as_riff(file):
             raise AudioError(f"{name} is not a WAV file, whatever its name says. Upload audio: {_formats()}.") from error
         raise AudioError(
             f"{name} is not audio that can be read ({_reason(error)}): it may be damaged or cut off. Use {_formats()}."
         ) from error
+
+
+def _begins_as_riff(path: Path) -> bool:
+    with path.open("rb") as file:
+        return b"RIFF" in file.read(4)
 
 
 def _for_libsndfile(file: Path | io.BytesIO) -> str | bytes | io.BytesIO:
@@ -108,20 +178,25 @@ def _for_libsndfile(file: Path | io.BytesIO) -> str | bytes | io.BytesIO:
     return os.fsencode(file) if os.name == "posix" else str(file)
 
 
-def _decode_ffmpeg(file: Path | io.BytesIO, name: str) -> tuple[int, np.ndarray]:
+def _decode_ffmpeg(path: Path, name: str) -> Iterator[tuple[int, np.ndarray]]:
     if shutil.which("ffmpeg") is None:
         raise AudioError(f"{name} needs ffmpeg, which is not installed here. Install it, or use {_formats()}.")
     rate = 48_000
     limits = ["-protocol_whitelist", "file", "-format_whitelist", FFMPEG_FORMATS, "-t", str(MAX_DURATION_S + 1)]
-    command = ["ffmpeg", "-v", "error", "-nostdin", *limits, "-i", f"file:{file}"]
+    command = ["ffmpeg", "-v", "error", "-nostdin", *limits, "-i", f"file:{path}"]
     command += ["-vn", "-ac", "1", "-ar", str(rate), "-f", "f32le", "-"]
-    done = subprocess.run(command, capture_output=True, timeout=600)
-    if done.returncode != 0 or not done.stdout:
-        raise AudioError(f"{name} is not audio that ffmpeg can read: it may be damaged or cut off. Use {_formats()}.")
-    samples = np.frombuffer(done.stdout, np.float32)
-    if len(samples) > MAX_DURATION_S * rate:
-        raise AudioError(f"{name} is over {MAX_DURATION_S / 60:.0f} minutes long, the most that is read. Cut it first.")
-    return rate, samples[:, None]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as ffmpeg:
+        try:
+            silent = True
+            while piece := ffmpeg.stdout.read(4 * BLOCK):
+                silent = False
+                yield rate, np.frombuffer(piece, np.float32)[:, None]
+            if ffmpeg.wait() or silent:
+                raise AudioError(
+                    f"{name} is not audio that ffmpeg can read: it may be damaged or cut off. Use {_formats()}."
+                )
+        finally:
+            ffmpeg.kill()  # whoever reads no further wants no more of it
 
 
 def _as_float(samples: np.ndarray) -> np.ndarray:
@@ -200,15 +275,17 @@ class Resampler:
 
 
 def checked(samples: np.ndarray, name: str, sample_rate: int) -> np.ndarray:
-    """The samples (S,), if they can hold speech: not too long, not too short, not silent. Raises AudioError."""
-    seconds = len(samples) / sample_rate
-    if seconds > MAX_DURATION_S:
-        raise _too_long(name, seconds)
+    """The samples (S,), if they can hold speech: not too short, not silent. Raises AudioError."""
+    _require_speech(len(samples), float(np.abs(samples).max(initial=0)), name, sample_rate)
+    return samples
+
+
+def _require_speech(length: int, peak: float, name: str, sample_rate: int) -> None:
+    seconds = length / sample_rate
     if seconds < MIN_DURATION_S:
         raise AudioError(f"{name} is {seconds * 1000:.0f} ms long; speech needs at least {MIN_DURATION_S * 1000:.0f} ms.")
-    if np.abs(samples).max() < SILENCE_PEAK:
+    if peak < SILENCE_PEAK:
         raise AudioError(f"{name} is silent. Check that the microphone is not muted and is the one you meant.")
-    return np.ascontiguousarray(samples, dtype=np.float32)
 
 
 def _too_long(name: str, seconds: float) -> AudioError:

@@ -6,7 +6,7 @@ algorithm 1, with the loops over prefixes and tokens as array operations.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,9 +105,14 @@ def beam_decode(
 
 
 def beam_path(
-    emission: Emission, language_model: Lookahead | None = None, width: int = WIDTH, after: Sequence[str] = ()
+    emission: Emission,
+    language_model: Lookahead | None = None,
+    width: int = WIDTH,
+    after: Sequence[str] = (),
+    progress: Callable[[float], None] | None = None,
 ) -> tuple[int, ...]:
-    """The most probable path (T',) of the best text. after: the words before, for the language model.
+    """The most probable path (T',) of the best text. after: the words before, for the language model. progress: called with
+    the seconds that have been read, after each piece.
 
     A recording over PIECE_S is cut where a space is surest, in the last third of each piece; that frame stays a space. In an
     alphabet without a space it is cut where the blank is surest.
@@ -120,7 +125,11 @@ def beam_path(
         cut = start + least + int(emission.log_probs[start + least : start + longest, between].argmax())
         piece, after = _piece_path(emission, start, cut, language_model, width, after)
         path += [*piece, between]
+        if progress:
+            progress(len(path) * emission.frame_s)
     piece, _ = _piece_path(emission, len(path), len(emission), language_model, width, after)
+    if progress:
+        progress(len(emission) * emission.frame_s)
     return (*path, *piece)
 
 

@@ -29,3 +29,7 @@ class Emission:
 
     def __len__(self) -> int:
         return len(self.log_probs)
+
+    def between(self, first: int, stop: int) -> Emission:
+        """The frames from `first` up to `stop`, which is the first that is left out."""
+        return Emission(self.log_probs[first:stop], self.frame_s, self.alphabet)

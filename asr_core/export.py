@@ -141,8 +141,8 @@ def _clock(ms: int, point: str) -> str:
 
 
 def _length(transcription: Transcription, a_second: int) -> int:
-    """The recording in ticks, of which there are at least one and one a token."""
-    return max(1, len(transcription.tokens), round(transcription.duration_s * a_second))
+    """Ticks to the end of the sound, of which there are at least one and one a token."""
+    return max(1, len(transcription.tokens), round(transcription.sound.end_s * a_second))
 
 
 def _apart(spans: Sequence[Span], length: int, a_second: int) -> list[tuple[int, int]]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 
+import numpy as np
+import torch
 import torchaudio
 from torch import Tensor, nn
 
@@ -65,3 +68,35 @@ class LogMel(nn.Module):
         power = self.mel(waveform)  # (..., M, T)
         log_mel = (power + self.config.floor).log()
         return ((log_mel - self.config.mean) / self.config.std).transpose(-1, -2)
+
+
+class LogMelPieces:
+    """Sound in pieces -> its frames in pieces: joined, they are those of the whole, to float32's rounding."""
+
+    def __init__(self, log_mel: LogMel) -> None:
+        config = log_mel.config
+        self.log_mel, self.hop, self.half = log_mel, config.hop_length, config.n_fft // 2
+        self.margin = math.ceil(self.half / self.hop) + 1  # frames at the edge of a piece that reflection may have changed
+        self.kept = np.zeros(0, np.float32)  # the samples that are needed again, from frame `first` on
+        self.first = self.done = 0  # frames
+
+    def feed(self, samples: np.ndarray) -> np.ndarray:
+        """(S,) more -> (T, M): every frame whose sound is all there."""
+        self.kept = np.concatenate([self.kept, samples])
+        return self._frames((len(self.kept) - self.half) // self.hop + 1 + self.first)
+
+    def finish(self) -> np.ndarray:
+        """(T, M): the rest. All samples together must exceed n_fft / 2."""
+        return self._frames(self.log_mel.output_lengths(len(self.kept)) + self.first)
+
+    def _frames(self, ready: int) -> np.ndarray:
+        """Those that have not been given out, up to frame `ready`."""
+        if ready <= self.done:
+            return np.zeros((0, self.log_mel.config.n_mels), np.float32)
+        with torch.no_grad():
+            features = self.log_mel(torch.from_numpy(self.kept))  # (T, M)
+        made = features[self.done - self.first : ready - self.first].numpy()
+        start = max(0, ready - self.margin)
+        self.kept = self.kept[(start - self.first) * self.hop :]
+        self.first, self.done = start, ready
+        return made

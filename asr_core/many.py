@@ -22,7 +22,7 @@ from asr_core import audio
 from asr_core.audio import AudioError
 from asr_core.emission import Emission
 from asr_core.sound import Sound
-from asr_core.transcriber import Transcriber
+from asr_core.transcriber import Progress, Transcriber
 from asr_core.transcription import Transcription
 
 BATCH_S = 30.0  # audio in a batch, padding included: short clips gain threefold by it, more gains nothing on a CPU
@@ -38,6 +38,7 @@ def transcribe_many(
     decoder: str | None = None,
     workers: int | None = None,
     make: Callable[[Path, Transcription], Any] | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[tuple[Path, Any]]:
     """(path, Transcription) of each recording as soon as it is finished, or (path, AudioError) of one that cannot be used.
 
@@ -46,14 +47,15 @@ def transcribe_many(
 
     decoder: as in Transcriber.transcribe. workers: processes, each with one thread; None for one a core; 0 for none, which
     is also what a single batch needs. make: makes something smaller of each result in the process that has it, so that
-    less travels; what it returns is given out in the result's place. Raises WorkersLost.
+    less travels; what it returns is given out in the result's place. progress: as in Transcriber.transcribe, of recordings
+    that are longer than half a batch and read by this process. Raises WorkersLost.
     """
     lookahead = transcriber.lookahead if decoder != "greedy" else None  # here, before there are processes, which share it
     decoder = decoder or ("beam" if lookahead else "greedy")
     workers = cores() if workers is None else workers
     work = _Work(transcriber, _batches(by_duration(paths), workers), decoder, make)
     if workers == 0 or len(work) < 2:
-        yield from chain.from_iterable(map(work.results, work.batches))
+        yield from chain.from_iterable(work.results(batch, progress) for batch in work.batches)
         return
     loader = DataLoader(work, None, num_workers=min(workers, len(work)), worker_init_fn=_start_worker, in_order=False)
     try:
@@ -138,9 +140,9 @@ class _Work(Dataset):
         # for each.
         return pickle.dumps(self.results(self.batches[index]))
 
-    def results(self, paths: list[Path]) -> list[tuple[Path, Any]]:
+    def results(self, paths: list[Path], progress: Progress | None = None) -> list[tuple[Path, Any]]:
         if len(paths) == 1:
-            read = [_attempt(paths[0], self.transcriber.transcribe, paths[0], self.decoder)]
+            read = [_attempt(paths[0], self.transcriber.transcribe, paths[0], self.decoder, progress)]
         else:
             sounds = [_attempt(path, self._listen, path) for path in paths]
             emissions = iter(self._emissions([sound for sound in sounds if isinstance(sound, Sound)]))
@@ -161,7 +163,7 @@ class _Work(Dataset):
     def _listen(self, path: Path) -> Sound:
         config = self.transcriber.model.features
         samples = audio.load(path, config.sample_rate)  # (S,)
-        features = self.transcriber.log_mel(torch.from_numpy(samples))  # (T, M)
+        features = self.transcriber.log_mel(torch.from_numpy(samples)).numpy()  # (T, M)
         return Sound(samples, config.sample_rate, features, config.frame_s, path.name)
 
     @torch.no_grad()
@@ -169,7 +171,7 @@ class _Work(Dataset):
         if not sounds:
             return []
         model = self.transcriber.model
-        features = pad_sequence([sound.features for sound in sounds], batch_first=True)  # (B, T, M)
+        features = pad_sequence([torch.from_numpy(sound.features) for sound in sounds], batch_first=True)  # (B, T, M)
         lengths = torch.tensor([len(sound.features) for sound in sounds])  # (B,)
         encoded = model.encoder(features.transpose(1, 2)[:, None], lengths)
         log_probs = encoded.logits.log_softmax(-1)  # (B, T', V)

@@ -204,4 +204,5 @@ def _sound(emission: Emission, samples: object, sample_rate: int | None, name: s
             f"Check frame_duration_s (the audio says {sound_s / len(emission):.4f}), sample_rate, and whether frames of "
             "padding were saved."
         )
-    return Sound(heard, config.sample_rate, LogMel(config)(torch.from_numpy(heard)), config.frame_s, name)
+    features = LogMel(config)(torch.from_numpy(heard)).numpy()  # (T, M)
+    return Sound(heard, config.sample_rate, features, config.frame_s, name)

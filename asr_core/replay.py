@@ -54,7 +54,7 @@ class Replay:
     def sound(self, clip: int) -> Sound:
         samples = self.samples[clip].float() / 2**15
         with torch.no_grad():
-            features = LogMel(self.features)(samples)  # (T, M)
+            features = LogMel(self.features)(samples).numpy()  # (T, M)
         return Sound(samples.numpy(), self.features.sample_rate, features, self.features.frame_s, self.names[clip])
 
     def emission(self, snapshot: int, clip: int) -> Emission:

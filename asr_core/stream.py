@@ -17,7 +17,7 @@ from torch import Tensor
 from asr_core import audio
 from asr_core.decoding import collapse
 from asr_core.emission import Emission
-from asr_core.sound import Sound
+from asr_core.sound import WHOLE, Part, Sound
 from asr_core.transcription import Transcription
 
 if TYPE_CHECKING:
@@ -76,14 +76,12 @@ class Stream:
             self._hear(self.resampler.finish())
         samples = audio.checked(np.concatenate([*self.pieces, np.zeros(0, np.float32)]), "The recording", self.rate)
         self._update(self.received, last=True)
-        with torch.no_grad():
-            features = self.transcriber.log_mel(torch.from_numpy(samples))  # (T, M)
-        sound = Sound(samples, self.rate, features, self.transcriber.model.features.frame_s)
+        sound = self._sound(samples)
         emission = Emission(torch.cat(self.log_probs), self.frame_s, self.transcriber.model.alphabet)
         return Transcription.of_path(tuple(self.path), emission, sound)
 
     def recent(self, seconds: float) -> Transcription | None:
-        """The last seconds, CONTEXT_S at most, as they are read now, timed from 0. None before there is sound."""
+        """The last seconds, CONTEXT_S at most, as they are read now, as a part of the talk. None before there is sound."""
         tail, tail_path = self.tail
         frame = self.subsampling * self.hop  # samples
         frames = len(self.path) + len(tail_path)
@@ -92,11 +90,14 @@ class Stream:
         if frames == first or len(samples) <= self.transcriber.model.features.n_fft // 2:
             return None
         log_probs = torch.cat([*self.log_probs[first - frames :], tail])[first - frames :]  # a piece has a frame at least
-        with torch.no_grad():
-            features = self.transcriber.log_mel(torch.from_numpy(samples))  # (T, M)
-        sound = Sound(samples, self.rate, features, self.transcriber.model.features.frame_s)
+        sound = self._sound(samples, Part(first * self.frame_s))
         emission = Emission(log_probs, self.frame_s, self.transcriber.model.alphabet)
         return Transcription.of_path((*self.path, *tail_path)[first:], emission, sound)
+
+    @torch.no_grad()
+    def _sound(self, samples: np.ndarray, part: Part = WHOLE) -> Sound:
+        features = self.transcriber.log_mel(torch.from_numpy(samples)).numpy()  # (T, M)
+        return Sound(samples, self.rate, features, self.transcriber.model.features.frame_s, part=part)
 
     def _hear(self, samples: np.ndarray) -> None:
         """Take the sound in, and update whenever another half second is complete."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import errno
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,18 +17,20 @@ from asr_core.beam import WIDTH, beam_path
 from asr_core.checkpoint import Checkpoint
 from asr_core.decoding import greedy_path
 from asr_core.emission import Emission
+from asr_core.features import LogMelPieces
 from asr_core.lookahead import Lookahead
 from asr_core.sound import Sound
+from asr_core.spool import Spool
 from asr_core.stream import Stream
 from asr_core.transcription import Transcription
+from asr_core.windows import Windows
 
 DECODERS = {
     "greedy": "the most probable token of each frame",
     "beam": "the text whose paths together are most probable, in the light of the checkpoint's language model",
 }
 
-WINDOW = 2_000  # feature frames whose output is kept from one window: 20 s at 10 ms
-CONTEXT = 1_000  # feature frames that a window sees to each side of them
+Progress = Callable[[str, float, float | None], None]  # what is being done, seconds done, seconds of the whole
 
 
 class Transcriber:
@@ -45,52 +50,83 @@ class Transcriber:
         words = self.model.language_model
         return Lookahead(words, self.model.alphabet) if words else None
 
-    def transcribe(self, source: audio.AudioSource, decoder: str | None = None) -> Transcription:
+    def transcribe(
+        self, source: audio.AudioSource, decoder: str | None = None, progress: Progress | None = None
+    ) -> Transcription:
         """A path, the bytes of a file, or (rate, samples) -> Transcription. Raises audio.AudioError.
 
+        A recording may be long: beyond some minutes its samples and frames lie on disk.
         decoder: one of DECODERS; None for beam where the checkpoint has a language model, and greedy where it has none.
+        progress: called now and then with what is being done, "listening" or "reading", the seconds of sound that are done,
+        and those of the whole, None where nothing tells. What it raises ends the work, and nothing is left of it.
         """
+        emission, sound = self.listen(source, progress)
+        return self.read(emission, sound, decoder, progress)
+
+    @torch.no_grad()
+    def listen(self, source: audio.AudioSource, progress: Progress | None = None) -> tuple[Emission, Sound]:
+        """What the model makes of the sound, in one pass over it. Arguments and errors as those of transcribe."""
         config = self.model.features
-        samples = audio.load(source, config.sample_rate)  # (S,)
-        with torch.no_grad():
-            features = self.log_mel(torch.from_numpy(samples))  # (T, M)
-            log_probs = self.logits(features).log_softmax(-1)  # (T', V)
+        samples, features = Spool(), Spool(config.n_mels)
+        frames, windows = LogMelPieces(self.log_mel), self._windows()
+        whole_s = audio.claimed_s(source) if progress else None
+
+        def mel_pieces() -> Iterator[np.ndarray]:
+            for block in audio.blocks(source, config.sample_rate):
+                samples.append(block)
+                yield frames.feed(block)
+                if progress:
+                    progress("listening", len(samples) / config.sample_rate, whole_s)
+            yield frames.finish()
+
+        log_probs: list[Tensor] = []  # (T', V) of each window
+        try:
+            for mel in mel_pieces():
+                features.append(mel)
+                log_probs += [logits.log_softmax(-1) for logits in windows.feed(torch.from_numpy(mel))]
+            log_probs += [logits.log_softmax(-1) for logits in windows.finish()]
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            folder = tempfile.gettempdir()
+            raise audio.AudioError(f"The disk is full: there is no room for the sound. Make room in {folder}.") from error
         name = Path(source).name if isinstance(source, str | Path) else "recording"
         sound = Sound(samples, config.sample_rate, features, config.frame_s, name)
-        emission = Emission(log_probs, self.model.frame_s, self.model.alphabet)
-        return self.read(emission, sound, decoder)
+        return Emission(torch.cat(log_probs), self.model.frame_s, self.model.alphabet), sound
 
-    def read(self, emission: Emission, sound: Sound, decoder: str | None = None) -> Transcription:
+    def read(
+        self, emission: Emission, sound: Sound, decoder: str | None = None, progress: Progress | None = None
+    ) -> Transcription:
         """What was heard -> its text by a decoder, as in transcribe."""
-        return Transcription.of_path(self.path(emission, decoder), emission, sound)
+        tell = progress and (lambda done_s: progress("reading", min(done_s, sound.duration_s), sound.duration_s))
+        return Transcription.of_path(self.path(emission, decoder, progress=tell), emission, sound)
 
     def path(
-        self, emission: Emission, decoder: str | None = None, width: int = WIDTH, after: Sequence[str] = ()
+        self,
+        emission: Emission,
+        decoder: str | None = None,
+        width: int = WIDTH,
+        after: Sequence[str] = (),
+        progress: Callable[[float], None] | None = None,
     ) -> tuple[int, ...]:
-        """The token of each frame, (T',), by a decoder. after: the words said before, which a language model heeds."""
+        """The token of each frame, (T',), by a decoder. after: the words said before, which a language model heeds.
+        progress: called with the seconds that have been read."""
         decoder = decoder or ("beam" if self.lookahead else "greedy")
         if decoder not in DECODERS:
             raise ValueError(f"There is no decoder {decoder!r}. There are: {', '.join(DECODERS)}.")
-        return greedy_path(emission) if decoder == "greedy" else beam_path(emission, self.lookahead, width, after)
+        return greedy_path(emission) if decoder == "greedy" else beam_path(emission, self.lookahead, width, after, progress)
 
     def stream(self, decoder: str | None = None) -> Stream:
         """Live captions of one speaker: feed it sound as it comes."""
         return Stream(self, decoder)
 
     def logits(self, features: Tensor) -> Tensor:
-        """(T, M) -> (T', V), before the softmax. What is longer than a window and its context is read window by window.
+        """(T, M) -> (T', V), before the softmax, window by window."""
+        windows = self._windows()
+        return torch.cat([*windows.feed(features), *windows.finish()])
 
-        Windows start on multiples of 8 feature frames, so that strides fall as they do in the whole recording.
-        """
-        frames, subsampling = len(features), self.model.encoder.subsampling
-        if frames <= WINDOW + 2 * CONTEXT:
-            return self.encode(features)
-        pieces = []
-        for start in range(0, frames, WINDOW):
-            before = min(start, CONTEXT)
-            logits = self.encode(features[start - before : start + WINDOW + CONTEXT])
-            pieces.append(logits[before // subsampling : (before + WINDOW) // subsampling])
-        return torch.cat(pieces)
+    def _windows(self) -> Windows:
+        return Windows(self.encode, self.model.encoder.subsampling)
 
     def encode(self, features: Tensor) -> Tensor:
         """(T, M) -> (T', V), before the softmax, in one piece."""

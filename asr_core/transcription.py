@@ -40,6 +40,18 @@ class Transcription:
         """The same reading with its times by another of alignment.CONVENTIONS."""
         return self.of_path(self.path, self.emission, self.sound, convention)
 
+    def between(self, start_s: float, end_s: float) -> Transcription:
+        """The part from one time to another, to the nearest frame: its own frames, the times of the whole recording.
+
+        Cut between words, its spans are those of the whole; only by `boundary` and `energy` may those beside a cut differ,
+        where the pause is shorter than a second.
+        """
+        frame_s, begins_s = self.emission.frame_s, self.sound.start_s
+        first = round((start_s - begins_s) / frame_s)
+        stop = len(self.path) if end_s >= self.sound.end_s else round((end_s - begins_s) / frame_s)
+        sound = self.sound.between(begins_s + first * frame_s, begins_s + stop * frame_s)
+        return self.of_path(self.path[first:stop], self.emission.between(first, stop), sound, self.convention)
+
     @property
     def duration_s(self) -> float:
         return self.sound.duration_s
@@ -68,6 +80,7 @@ class Transcription:
         return {
             "audio": self.sound.name,
             "text": self.text,
+            "start_s": round(self.sound.start_s, 3),
             "duration_s": round(self.duration_s, 3),
             "frame_s": self.emission.frame_s,
             "score": SCORE,

@@ -22,7 +22,7 @@ def sound_of(duration_s: float, seed: int = 0) -> Sound:
     """Silence, and random features: no export looks at either, but for the warnings in JSON."""
     draw = np.random.default_rng(seed)
     samples = np.zeros(round(duration_s * RATE), np.float32)
-    features = torch.from_numpy(draw.standard_normal((len(samples) // 160 + 1, 80)).astype(np.float32))
+    features = draw.standard_normal((len(samples) // 160 + 1, 80)).astype(np.float32)
     return Sound(samples, RATE, features, 0.01)
 
 

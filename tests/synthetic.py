@@ -58,7 +58,7 @@ def spoken(text: str, seed: int = 0) -> np.ndarray:
 def loud_sound(seconds: float) -> Sound:
     """A recording of which only the duration matters: ones, with features to match."""
     samples = np.ones(round(seconds * RATE), np.float32)
-    return Sound(samples, RATE, torch.ones(round(seconds * 100) + 1, MELS), 0.01)
+    return Sound(samples, RATE, np.ones((round(seconds * 100) + 1, MELS), np.float32), 0.01)
 
 
 def toy_corpus(folder: Path, count: int, seed: int = 0) -> list[Utterance]:

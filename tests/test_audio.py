@@ -4,9 +4,10 @@ import subprocess
 import numpy as np
 import pytest
 import soundfile as sf
-from synthetic import RATE, tone
+from synthetic import RATE, speech_like, tone
 
 from asr_core import audio
+from asr_core.audio import AudioError
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed: M4A and WebM need it")
 KINDS = [  # suffix, subtype, rate, channels, tolerance of the amplitude
@@ -80,3 +81,66 @@ def test_a_rate_without_a_common_factor_is_read_in_little_memory(rate, little_me
 def test_seconds_come_from_the_header(tmp_path):
     sf.write(tmp_path / "clip.flac", tone(1.5, rate=8_000), 8_000)
     assert audio.duration_s(tmp_path / "clip.flac") == 1.5
+
+
+def without_length(flac: bytes) -> bytes:
+    """As FLAC is written to a pipe: the 36 bits that count its samples are 0."""
+    assert flac[:4] == b"fLaC"
+    return flac[:21] + bytes([flac[21] & 0xF0, 0, 0, 0, 0]) + flac[26:]
+
+
+def in_blocks(monkeypatch, source, size: int) -> list[np.ndarray]:
+    monkeypatch.setattr(audio, "BLOCK", size)
+    return list(audio.blocks(source))
+
+
+@pytest.mark.parametrize("name", ["clip.mp3", "clip.ogg", "clip.flac", "clip.wav"])
+def test_blocks_joined_are_the_file_decoded_at_once(tmp_path, monkeypatch, name):
+    sf.write(tmp_path / name, speech_like(5.0), RATE)  # an MP3 decoder that is made to seek clicks at every block
+    whole, _ = sf.read(tmp_path / name, dtype="float32")
+    pieces = in_blocks(monkeypatch, tmp_path / name, 7_777)
+    assert max(map(len, pieces)) == 7_777
+    assert np.abs(np.concatenate(pieces) - whole).max() < 1e-6
+
+
+def test_blocks_at_another_rate_joined_are_the_whole_resampled(monkeypatch):
+    samples = np.stack([speech_like(3.0), speech_like(3.0, 1)], axis=1)
+    whole = audio.load((44_100, samples))
+    assert np.allclose(np.concatenate(in_blocks(monkeypatch, (44_100, samples), 5_000)), whole, atol=1e-5)
+
+
+def test_flac_that_does_not_say_its_length_is_read_to_its_end_or_to_the_longest(tmp_path, monkeypatch):
+    sf.write(tmp_path / "clip.flac", speech_like(5.0), RATE)
+    known = audio.load(tmp_path / "clip.flac")
+    piped = without_length((tmp_path / "clip.flac").read_bytes())
+    assert np.array_equal(np.concatenate(in_blocks(monkeypatch, piped, RATE)), known)
+    assert (audio.claimed_s(piped), audio.claimed_s(tmp_path / "clip.flac")) == (None, 5.0)
+    monkeypatch.setattr(audio, "MAX_DURATION_S", 3.0)
+    read = audio.blocks(piped)
+    assert [len(next(read)) for _ in range(3)] == [RATE] * 3
+    with pytest.raises(AudioError, match="over 0 minutes long, the most that is read"):
+        next(read)
+
+
+def test_what_is_wrong_late_is_said_when_it_is_come_to(monkeypatch):
+    samples = tone(3.0)
+    samples[40_000] = np.nan
+    monkeypatch.setattr(audio, "BLOCK", RATE)
+    read = audio.blocks((RATE, samples))
+    assert len(next(read)) == len(next(read)) == RATE
+    with pytest.raises(AudioError, match="1 samples that are not numbers"):
+        next(read)
+
+
+@needs_ffmpeg
+def test_ffmpeg_ends_when_nobody_reads_on(tmp_path, monkeypatch):
+    command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "sine=440:r=8000:d=600", "-c:a", "aac", tmp_path / "long.m4a"]
+    subprocess.run(command, check=True)
+    started = []
+    popen = subprocess.Popen
+    monkeypatch.setattr(audio.subprocess, "Popen", lambda *a, **k: started.append(popen(*a, **k)) or started[-1])
+    read = audio.blocks(tmp_path / "long.m4a")
+    next(read)
+    assert started[0].poll() is None
+    read.close()
+    assert started[0].returncode == -9

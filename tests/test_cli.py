@@ -10,6 +10,7 @@ import pytest
 import soundfile as sf
 from synthetic import RATE, speech_like, tone, toy_corpus, write_manifest
 
+from asr_core import alignment
 from asr_core.transcriber import Transcriber
 
 ROOT = Path(__file__).parent.parent
@@ -249,3 +250,15 @@ def test_a_corpus_that_cannot_be_read_gets_one_line(
     code, out, err = run("evaluate", corpus_name, *options, *checkpoint)
     assert (code, out) == (2, "")
     assert telling in err and len(err.splitlines()) == 1
+
+
+def test_a_text_and_a_sound_that_are_too_long_to_align_are_refused_before_the_long_work(
+    run, checkpoint, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(alignment, "MOST_CELLS", 10_000)
+    monkeypatch.setattr(Transcriber, "read", lambda *arguments: pytest.fail("It was read all the same."))
+    sf.write(tmp_path / "clip.wav", speech_like(70.0), RATE)
+    code, out, err = run("align", tmp_path / "clip.wav", "la " * 40, *checkpoint)
+    assert (code, out) == (2, "")
+    assert err.startswith("119 letters and spaces and 1 minutes of sound are too much to align in one go")
+    assert "Cut both into parts" in err

@@ -21,7 +21,7 @@ FRAME_S = 0.04
 SECONDS = 4.0
 FRAMES = 100
 ALPHABET = Alphabet()
-SOUND = Sound(np.zeros(round(SECONDS * 16_000), np.float32), 16_000, torch.zeros(401, 80), 0.01)
+SOUND = Sound(np.zeros(round(SECONDS * 16_000), np.float32), 16_000, np.zeros((401, 80), np.float32), 0.01)
 
 
 def along(path: list[int], alphabet: Alphabet = ALPHABET) -> Transcription:

@@ -64,7 +64,7 @@ def test_times_go_on_after_an_hour():
     runs = [(2, 1), (1, 1), (ALPHABET.blank, 100 * 60 * 25), (3, 3), (ALPHABET.blank, 2)]  # 100 minutes of silence
     path = tuple(token for token, frames in runs for _ in range(frames))
     log_probs = torch.zeros(1, 29).log_softmax(-1).expand(len(path), 29)
-    samples, features = np.zeros(round(len(path) * FRAME_S * 100), np.float32), torch.zeros(len(path), 80)
+    samples, features = np.zeros(round(len(path) * FRAME_S * 100), np.float32), np.zeros((len(path), 80), np.float32)
     transcription = Transcription.of_path(
         path, Emission(log_probs, FRAME_S, ALPHABET), Sound(samples, 100, features, FRAME_S)
     )

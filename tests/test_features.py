@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 import torch
 import torchaudio
+from hypothesis import given
+from hypothesis import strategies as st
 from synthetic import RATE, speech_like
 
-from asr_core.features import FeatureConfig, LogMel
+from asr_core.features import FeatureConfig, LogMel, LogMelPieces
 from asr_core.training.config import PRESETS
 
 CONFIGS = {name: preset.features for name, preset in PRESETS.items()}
@@ -73,3 +75,12 @@ def test_log_mel_agrees_with_a_short_time_fourier_transform_written_out(config):
 def test_a_frame_lasts_hop_over_rate_seconds():
     assert FeatureConfig().frame_s == 0.01
     assert CONFIGS["deepspeech2"].frame_s == 0.0125
+
+
+@given(sizes=st.lists(st.integers(1, 3_000), min_size=1, max_size=30), name=st.sampled_from(sorted(CONFIGS)))
+def test_in_pieces_of_any_size_the_frames_are_those_of_the_whole(sizes, name):
+    log_mel = LogMel(CONFIGS[name])
+    waveform = speech_like(max(sum(sizes), 1_600) / RATE)
+    pieces = LogMelPieces(log_mel)
+    made = [pieces.feed(piece) for piece in np.split(waveform, np.cumsum(sizes)[:-1])] + [pieces.finish()]
+    assert np.allclose(np.concatenate(made), log_mel(torch.from_numpy(waveform)).numpy(), atol=1e-4)

@@ -31,7 +31,7 @@ def arrays(heard) -> dict[str, np.ndarray]:
     return {
         "log_probs": emission.log_probs.numpy(), "labels": np.array(emission.alphabet.labels),
         "blank": np.array(emission.alphabet.blank), "frame_duration_s": np.array(emission.frame_s),
-        "audio": sound.samples, "sample_rate": np.array(sound.sample_rate),
+        "audio": sound.samples[:], "sample_rate": np.array(sound.sample_rate),
     }  # fmt: skip
 
 

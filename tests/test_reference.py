@@ -32,7 +32,7 @@ def found(reference: Reference) -> tuple[Difference, ...]:
 
 def heard_from(log_probs: torch.Tensor, alphabet: Alphabet = ALPHABET) -> Transcription:
     frames = len(log_probs)
-    sound = Sound(np.zeros(640 * frames, np.float32), 16_000, torch.randn(4 * frames + 1, 80), 0.01)
+    sound = Sound(np.zeros(640 * frames, np.float32), 16_000, np.ones((4 * frames + 1, 80), np.float32), 0.01)
     emission = Emission(log_probs, FRAME_S, alphabet)
     return Transcription.of_path(greedy_path(emission), emission, sound)
 

@@ -4,12 +4,13 @@ import soundfile as sf
 import torch
 from synthetic import MELS, RATE, speech_like, tiny_model, tone
 
-from asr_core import transcriber as transcriber_module
+from asr_core import windows
 from asr_core.audio import AudioError
 from asr_core.data.batches import SpeechDataset, collate
 from asr_core.data.utterances import Utterance
 from asr_core.models import ENCODERS
-from asr_core.transcriber import CONTEXT, WINDOW, Transcriber
+from asr_core.transcriber import Transcriber
+from asr_core.windows import CONTEXT, WINDOW
 
 # The tiny attention encoder sees under 200 feature frames to each side, far less than CONTEXT, so that windows lose
 # nothing: what remains is float32 rounding, of the rotary angles above all.
@@ -38,8 +39,8 @@ def windowed(transcriber: Transcriber, features: torch.Tensor) -> torch.Tensor:
     return transcriber.logits(features).log_softmax(-1)
 
 
-def test_a_recording_of_70_seconds_read_in_windows_is_the_whole_everywhere(reader):
-    features = reader.log_mel(torch.from_numpy(speech_like(70.0)))
+def test_a_recording_of_90_seconds_read_in_windows_is_the_whole_everywhere(reader):
+    features = reader.log_mel(torch.from_numpy(speech_like(90.0)))
     assert len(features) > WINDOW + 2 * CONTEXT  # or nothing would be cut
     expected = whole(reader, features)
     got = windowed(reader, features)
@@ -48,8 +49,8 @@ def test_a_recording_of_70_seconds_read_in_windows_is_the_whole_everywhere(reade
 
 
 def test_without_context_the_seams_would_show(reader, monkeypatch):
-    features = reader.log_mel(torch.from_numpy(speech_like(70.0)))
-    monkeypatch.setattr(transcriber_module, "CONTEXT", 0)
+    features = reader.log_mel(torch.from_numpy(speech_like(90.0)))
+    monkeypatch.setattr(windows, "CONTEXT", 0)
     worst = (windowed(reader, features) - whole(reader, features)).abs().amax(-1)  # (T',)
     seam = WINDOW // 4
     assert worst[seam - 3 : seam + 3].max() > 100 * TOLERANCE

@@ -13,12 +13,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from asr_core import AudioError, PosteriorsError, Transcriber, Transcription, align, posteriors, transcribe_many
-from asr_core.alignment import CONVENTIONS
+from asr_core.alignment import CONVENTIONS, require_room
 from asr_core.data.utterances import DataError
 from asr_core.export import CHOICES, ending, export_lanes
 from asr_core.files import write_atomically
 from asr_core.many import cores, share
 from asr_core.recordings import Recording, find_recordings
+from asr_core.reference import spell
 from asr_core.transcriber import DECODERS
 from asr_core.viewer.payload import Lane, reference_lanes
 
@@ -78,7 +79,7 @@ def transcribe(args: argparse.Namespace) -> int:
 
     transcriber = Transcriber.from_checkpoint(args.checkpoint)
     make = partial(_content, missing, args.format, args.spans)
-    results = transcribe_many(transcriber, missing, args.decoder, args.workers, make)
+    results = transcribe_many(transcriber, missing, args.decoder, args.workers, make, SecondsBar())
     if not (args.out or args.format.startswith("json")):
         results = _in_turn(results, list(missing))
     failed = len(problems)
@@ -115,10 +116,32 @@ def transcribe_emissions(args: argparse.Namespace) -> int:
 
 
 def align_text(args: argparse.Namespace) -> int:
-    heard = Transcriber.from_checkpoint(args.checkpoint).transcribe(args.audio, args.decoder)
+    transcriber, progress = Transcriber.from_checkpoint(args.checkpoint), SecondsBar()
+    emission, sound = transcriber.listen(args.audio, progress)
+    # Before the long part of the work: a text that cannot be aligned need not be compared with what is heard.
+    require_room(len(emission), len(spell(args.text, emission.alphabet)), emission.frame_s)
+    heard = transcriber.read(emission, sound, args.decoder, progress)
     _, content = export_lanes(reference_lanes(align(heard, args.text)), args.format, args.spans)
     _write(content.encode(), _target(Recording(args.audio, args.audio.name, args.audio.stem), args))
     return 0
+
+
+class SecondsBar:
+    """How far one long recording is, below the bar of all of them, on a terminal; of what takes two seconds or more."""
+
+    def __init__(self) -> None:
+        self.doing, self.done_s, self.bar = "", 0.0, tqdm(disable=True)
+
+    def __call__(self, doing: str, done_s: float, whole_s: float | None) -> None:
+        if doing != self.doing or done_s < self.done_s:  # the next thing to do, or another recording
+            self.bar.close()
+            total = None if whole_s is None else round(whole_s)
+            options = {"unit": "s", "position": 1, "leave": False, "delay": 2, "file": sys.stderr, "disable": None}
+            self.bar = tqdm(desc=doing, total=total, **options)
+        self.doing, self.done_s = doing, done_s
+        self.bar.update(round(done_s) - self.bar.n)
+        if done_s == whole_s:
+            self.bar.close()
 
 
 def _target(recording: Recording, args: argparse.Namespace) -> Path | None:

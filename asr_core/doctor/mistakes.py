@@ -121,7 +121,8 @@ class Clip:
                 f"This recording is {sound.duration_s:.0f} s long; mistakes are made on {LONGEST_S:.0f} s at most. "
                 "Use a shorter one, or an example."
             )
-        self.transcriber, self.sound, self.text = transcriber, sound, text
+        self.transcriber, self.text = transcriber, text
+        self.sound = replace(sound, samples=sound.samples[:], features=sound.features[:])
         self.model = transcriber.model
         self.target = torch.tensor(self.model.alphabet.encode(text))  # (L,)
 
@@ -129,7 +130,7 @@ class Clip:
     def alone(self) -> Batch:
         """A batch of the clip only."""
         with torch.no_grad():
-            logits = self.transcriber.logits(self.sound.features)[:, None]  # (T', 1, V)
+            logits = self.transcriber.logits(torch.from_numpy(self.sound.features))[:, None]  # (T', 1, V)
         lengths = torch.tensor([len(logits)])
         return self._batch(logits, self.target[None], lengths, torch.tensor([len(self.target)]))
 
@@ -140,7 +141,7 @@ class Clip:
 
     def with_neighbour(self, encoder: nn.Module) -> Batch:
         samples = np.concatenate([self.sound.samples] * 2)
-        clips = [self.sound.features, self.transcriber.log_mel(torch.from_numpy(samples))]  # (T, M) each
+        clips = [torch.from_numpy(self.sound.features), self.transcriber.log_mel(torch.from_numpy(samples))]  # (T, M) each
         lengths = torch.tensor([len(clip) for clip in clips])
         features = pad_sequence(clips, batch_first=True).transpose(1, 2)[:, None]  # (B, 1, M, T)
         targets = [self.target, self.target.repeat(2)]
@@ -148,7 +149,7 @@ class Clip:
             encoded = encoder(features, lengths)
         told = {"model": encoder, "batch": (features, lengths), "durations": lengths}
         silence = np.concatenate([self.sound.samples, np.zeros_like(self.sound.samples)])
-        sound = replace(self.sound, samples=silence, features=features[0, 0].T)
+        sound = replace(self.sound, samples=silence, features=features[0, 0].T.numpy())
         return self._batch(
             encoded.logits.transpose(0, 1),
             pad_sequence(targets, batch_first=True, padding_value=self.model.alphabet.blank),

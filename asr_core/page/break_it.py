@@ -6,10 +6,11 @@ import math
 
 import gradio as gr
 
-from asr_core.doctor.mistakes import LOG_SOFTMAX, MISTAKES, Batch, Clip, Mistake, MistakeError
+from asr_core.doctor.mistakes import LOG_SOFTMAX, LONGEST_S, MISTAKES, Batch, Clip, Mistake, MistakeError
 from asr_core.page.explorer import BREAK_IT, MODEL_QUEUE, Explorer
 from asr_core.page.findings import findings
 from asr_core.page.plain import plain
+from asr_core.viewer.parts import beginning
 from asr_core.viewer.payload import Lane, heard_in
 
 NOTHING = Mistake("Nothing: the right code", LOG_SOFTMAX, LOG_SOFTMAX, lambda clip: clip.alone)
@@ -26,9 +27,9 @@ def build(tab: gr.Tab, explorer: Explorer) -> None:
         if opened != BREAK_IT or lanes is None:
             return gr.skip(), gr.skip()
         mistake = CHOICES[name]
-        text = lanes[-1].reading.text if lanes[-1].reference else heard_in(lanes).text
+        reading = beginning(lanes[-1].reading if lanes[-1].reference else heard_in(lanes), LONGEST_S)
         try:
-            right, broken = mistake.on(Clip(explorer.transcriber, lanes[0].reading.sound, text))
+            right, broken = mistake.on(Clip(explorer.transcriber, reading.sound, reading.text))
         except MistakeError as error:
             return gr.skip(), plain(str(error))
         paths = [Lane("right", right.aligned)]

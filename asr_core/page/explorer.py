@@ -11,18 +11,23 @@ from gradio.events import Dependency
 
 from asr_core.audio import AudioError
 from asr_core.data.utterances import Utterance
-from asr_core.transcriber import Transcriber
+from asr_core.page.wanted import Unwanted, Wanted
+from asr_core.transcriber import Progress, Transcriber
 from asr_core.transcription import Transcription
 from asr_core.viewer.component import AlignmentView
+from asr_core.viewer.parts import Parts
 from asr_core.viewer.payload import Lane, heard_in
 
 MODEL_QUEUE = {"concurrency_id": "model", "concurrency_limit": 1}
+BAR = gr.Progress()
+CLEARED, NOTHING_NEW = ("", None, None, None), (gr.skip(),) * 4  # for Explorer.shown
 READ, LEARN, BREAK_IT, TRAINING = "read", "learn", "break", "training"  # what the view shows
 
 
 @dataclass(frozen=True)
 class Explorer:
-    """lanes: what was heard, and the typed sentence where there is one; the view may show something else of it.
+    """lanes: what was heard in the part in the view, and the typed sentence where there is one; the view may show something
+    else of it. parts: what was heard in the whole recording. shown: the components that are given what `show` returns.
     opened: which of READ, LEARN, BREAK_IT and TRAINING the view shows. changed: the events after which `lanes` are new.
     example: what is loaded where a tab needs a recording and there is none."""
 
@@ -31,9 +36,15 @@ class Explorer:
     text: gr.Textbox
     view: AlignmentView
     lanes: gr.State
+    parts: gr.State
     opened: gr.State
     changed: Sequence[Dependency]
+    wanted: Wanted
     example: Path
+
+    @property
+    def shown(self) -> list[gr.components.Component]:
+        return [self.text, self.view, self.lanes, self.parts]
 
 
 def build(transcriber: Transcriber, other: Transcriber | None, examples: Sequence[Utterance]) -> Explorer:
@@ -44,39 +55,53 @@ def build(transcriber: Transcriber, other: Transcriber | None, examples: Sequenc
         readings = {"Both": ("greedy", "beam")} | readings  # two models are two lanes already
     lane_names = {"greedy": "letters alone", "beam": words.lower()}
 
-    def transcribe(path: str | None, reading: str) -> tuple[str, list[Lane] | None, list[Lane] | None]:
-        """Text, and the lanes twice: for the view, and for what may be asked of them later."""
-        if path is None:  # the recording was cleared
-            return "", None, None
+    wanted = Wanted()
+
+    def want(path: str | None, request: gr.Request) -> tuple:
+        """Ends the work on the recording that was there before, and clears the view when no other has taken its place."""
+        wanted.now(request, path)
+        return CLEARED if path is None else NOTHING_NEW
+
+    def transcribe(path: str | None, reading: str, request: gr.Request, progress=BAR) -> tuple:
+        """As show; nothing for a recording that was taken away meanwhile."""
+        tell = wanted.progress(request, path, progress)
         try:
-            heard = transcriber.transcribe(path, readings[reading][0])
+            tell("listening", 0, None)  # it may have waited long for its turn
+            heard = transcriber.transcribe(path, readings[reading][0], tell)
+            return show(lanes_of(heard, reading, tell))
         except AudioError as error:
             raise gr.Error(str(error), print_exception=False) from error
-        return show(lanes_of(heard, reading))
+        except Unwanted:
+            return NOTHING_NEW
 
-    def read_again(lanes: list[Lane] | None, reading: str) -> tuple[str, list[Lane], list[Lane]]:
+    def read_again(parts: Parts | None, reading: str, path: str | None, request: gr.Request, progress=BAR) -> tuple:
         """The same recording by other decoders; a typed sentence leaves the view."""
-        if lanes is None:
-            return gr.skip(), gr.skip(), gr.skip()
-        first = lanes[0].reading
-        return show(lanes_of(transcriber.read(first.emission, first.sound, readings[reading][0]), reading))
+        if parts is None:
+            return NOTHING_NEW
+        first, tell = parts.lanes[0].reading, wanted.progress(request, path, progress)
+        try:
+            heard = transcriber.read(first.emission, first.sound, readings[reading][0], tell)
+            return show(lanes_of(heard, reading, tell))
+        except Unwanted:
+            return NOTHING_NEW
 
-    def lanes_of(first: Transcription, reading: str) -> list[Lane]:
+    def lanes_of(first: Transcription, reading: str, tell: Progress) -> list[Lane]:
         """A lane for each decoder of this reading, or for each model."""
         decoder, *more = readings[reading]
         if other is None:
-            again = [(name, transcriber.read(first.emission, first.sound, name)) for name in more]
+            again = [(name, transcriber.read(first.emission, first.sound, name, tell)) for name in more]
             return [Lane(lane_names[name], each) for name, each in [(decoder, first), *again]]
-        second = other.transcribe((first.sound.sample_rate, first.sound.samples), decoder)
+        second = other.transcribe((first.sound.sample_rate, first.sound.samples), decoder, tell)
         return [Lane(transcriber.model.name, first), Lane(other.model.name, second)]
 
-    def show(lanes: list[Lane]) -> tuple[str, list[Lane], list[Lane]]:
-        text = heard_in(lanes).text
-        if not text:
-            gr.Info("The model heard no speech in this recording.")
-        return text, lanes, lanes
+    def turn(parts: Parts | None, event: gr.EventData) -> tuple:
+        """Another part, for the view and for what may be asked of it later."""
+        if parts is None or not 1 <= event.number <= len(parts):
+            return gr.skip(), gr.skip()
+        lanes = parts[event.number - 1]
+        return lanes, lanes
 
-    lanes, opened = gr.State(time_to_live=3600), gr.State(READ)
+    lanes, parts, opened = gr.State(time_to_live=3600), gr.State(time_to_live=3600), gr.State(READ)
     with gr.Row():
         with gr.Column(scale=2):
             recording = gr.Audio(
@@ -100,11 +125,24 @@ def build(transcriber: Transcriber, other: Transcriber | None, examples: Sequenc
                     button.click(lambda path=path: path, None, recording, api_visibility="private")
     view = AlignmentView()
 
-    shown = [text, view, lanes]
+    shown = [text, view, lanes, parts]
     # One event for a recording, an upload, an example and the clearing of any of them.
-    transcribed = recording.change(transcribe, [recording, reading], shown, api_name="transcribe", **MODEL_QUEUE)
-    read = reading.input(read_again, [lanes, reading], shown, api_visibility="private", **MODEL_QUEUE)
-    return Explorer(transcriber, recording, text, view, lanes, opened, (transcribed, read), examples[0].path)
+    changed = recording.change(want, recording, shown, queue=False, show_progress="hidden", api_visibility="private")
+    transcribed = changed.then(transcribe, [recording, reading], shown, api_name="transcribe", **MODEL_QUEUE)
+    read = reading.input(read_again, [parts, reading, recording], shown, api_visibility="private", **MODEL_QUEUE)
+    turned = view.part(turn, parts, [view, lanes], api_visibility="private")
+    events = transcribed, read, turned
+    return Explorer(transcriber, recording, text, view, lanes, parts, opened, events, wanted, examples[0].path)
+
+
+def show(lanes: list[Lane]) -> tuple[str, list[Lane], list[Lane], Parts]:
+    """What Explorer.shown is given for the lanes of a whole recording: its text, its first part twice, for the view and for
+    what may be asked of it later, and all parts."""
+    text, parts = heard_in(lanes).text, Parts(lanes)
+    if not text:
+        gr.Info("The model heard no speech in this recording.")
+    first = parts[0]
+    return text, first, first, parts
 
 
 def show_what_was_heard(tab: gr.Tab, explorer: Explorer) -> None:

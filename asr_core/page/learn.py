@@ -6,9 +6,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import gradio as gr
 
-from asr_core.lessons import LESSONS, Heard, LessonError
+from asr_core.lessons import LESSONS, LONGEST_S, Heard, LessonError
 from asr_core.page.explorer import LEARN, Explorer
 from asr_core.page.plain import plain
+from asr_core.viewer.parts import beginning
 from asr_core.viewer.payload import Lane
 
 # The view may have grown, and a shared link leads to the step itself, not to the top of the page.
@@ -22,7 +23,7 @@ def build(page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab, explorer: Explorer) -> No
             return (gr.skip(),) * 5
         around = gr.update(interactive=step > 1), gr.update(interactive=step < len(LESSONS)), f"{address}?learn={step}"
         try:
-            heard = Heard(lanes[0].reading)
+            heard = Heard(beginning(lanes[0].reading, LONGEST_S))
         except LessonError as error:
             return gr.skip(), plain(str(error)), *around
         lesson = LESSONS[step - 1](heard)

@@ -13,7 +13,7 @@ import gradio as gr
 import numpy as np
 
 from asr_core.audio import AudioError
-from asr_core.page.explorer import MODEL_QUEUE, Explorer
+from asr_core.page.explorer import MODEL_QUEUE, NOTHING_NEW, Explorer, show
 from asr_core.stream import Stream
 from asr_core.transcriber import Transcriber
 from asr_core.viewer.component import STATIC
@@ -106,13 +106,12 @@ def build(explorer: Explorer) -> None:
         """The whole talk, as any other recording."""
         stream, own = speakers.end(event.id) or (None, None)
         if stream is None:
-            return (gr.skip(),) * 3
+            return NOTHING_NEW
         try:
             with own:
-                lanes = [Lane("live", stream.finish())]
+                return show([Lane("live", stream.finish())])
         except AudioError as error:
             raise gr.Error(str(error), print_exception=False) from error
-        return lanes[0].reading.text, lanes, lanes
 
     gr.Markdown("Speak, and read along. The words of the last three seconds may still change; what is older stays.")
     captions = gr.HTML(
@@ -122,6 +121,5 @@ def build(explorer: Explorer) -> None:
         apply_default_css=False,
         server_functions=[feed],
     )
-    shown = [explorer.text, explorer.view, explorer.lanes]
     captions.heard(show_recent, None, explorer.view, show_progress="hidden", trigger_mode="once", api_visibility="private")
-    captions.finished(finish, None, shown, api_visibility="private", **MODEL_QUEUE)
+    captions.finished(finish, None, explorer.shown, api_visibility="private", **MODEL_QUEUE)

@@ -10,6 +10,7 @@ from asr_core.export import export_lanes
 from asr_core.page.explorer import Explorer
 from asr_core.reference import align
 from asr_core.text import TextError
+from asr_core.viewer.parts import Parts
 from asr_core.viewer.payload import Lane, heard_in, reference_lanes
 
 HOW_TO_READ = """
@@ -40,11 +41,13 @@ def build(explorer: Explorer) -> None:
             raise gr.Error(str(error), print_exception=False) from error
         return lanes, lanes, gr.update(visible=False)
 
-    def take_away(lanes: list[Lane] | None, convention: str, name: str) -> str:
-        """A file of the typed sentence's alignment, or of what was heard when none was typed."""
-        if lanes is None:
+    def take_away(lanes: list[Lane] | None, parts: Parts | None, convention: str, name: str) -> str:
+        """A file of the typed sentence's alignment, or, when none was typed, of what was heard in the whole recording; the
+        offline page holds the part in the view."""
+        if lanes is None or parts is None:
             raise gr.Error(NOTHING_YET, print_exception=False)
-        file_name, content = export_lanes(lanes, name, convention)
+        of_part = name == "html" or lanes[-1].reference
+        file_name, content = export_lanes(lanes if of_part else parts.lanes, name, convention)
         return save_bytes_to_cache(content.encode(), file_name, download.GRADIO_CACHE)
 
     def chosen(event: gr.EventData) -> str:
@@ -75,8 +78,8 @@ def build(explorer: Explorer) -> None:
     view.convention(chosen, None, convention, api_visibility="private")
     for button, name in saves:
         button.click(
-            lambda lanes, convention, name=name: take_away(lanes, convention, name),
-            [lanes, convention],
+            lambda lanes, parts, convention, name=name: take_away(lanes, parts, convention, name),
+            [lanes, explorer.parts, convention],
             download,
             api_visibility="private",
         ).success(None, download, None, js=DOWNLOAD, api_visibility="private")

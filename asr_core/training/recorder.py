@@ -66,7 +66,7 @@ class Recorder:
         encoder.eval()
         log_probs, losses, characters = [], 0.0, 0
         for clip, text in enumerate(self.replay.texts):
-            features = self.replay.sound(clip).features.to(device)  # (T, M)
+            features = torch.from_numpy(self.replay.sound(clip).features).to(device)  # (T, M)
             logits = encoder(features.T[None, None], torch.tensor([len(features)], device=device)).logits
             log_probs.append(logits[0].float().log_softmax(-1).cpu())  # (T', V)
             targets = torch.tensor([self.alphabet.encode(text)])

@@ -17,7 +17,7 @@ from asr_core.viewer.payload import Lane, payload
 STATIC = Path(__file__).parent / "static"
 
 # Runs once, when the page mounts the component; later values arrive through watch().
-ON_LOAD = """/* events: 'convention' */
+ON_LOAD = """/* events: 'convention' 'part' */
 const folder = (window.gradio_config?.root ?? '').replace(/\\/$/, '') + '/gradio_api/file=STATIC/';
 if (!document.querySelector(`link[href="${folder}alignment_view.css"]`)) {
   const link = Object.assign(document.createElement('link'), {rel: 'stylesheet', href: folder + 'alignment_view.css'});
@@ -52,7 +52,7 @@ class AlignmentView(gr.HTML):
         if not sound.is_heard:
             return {**payload(*value), "audio": None}
         wav = io.BytesIO()
-        sf.write(wav, sound.samples, sound.sample_rate, subtype="PCM_16", format="WAV")
+        sf.write(wav, sound.samples[:], sound.sample_rate, subtype="PCM_16", format="WAV")
         path = save_bytes_to_cache(wav.getvalue(), "recording.wav", self.GRADIO_CACHE)
         audio = FileData(path=path, mime_type="audio/wav", meta={"_type": "gradio.FileData"})
         return {**payload(*value), "audio": audio.model_dump()}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import soundfile as sf
 
-from asr_core.sound import Sound
+from asr_core.sound import Part, Sound
 from asr_core.viewer.payload import Lane, payload
 
 STATIC = Path(__file__).parent / "static"
@@ -69,7 +69,7 @@ def replay(*lanes: Lane) -> str:
     audio = {"url": _flac(sound)} if sound.is_heard else None
     content = json.dumps({**payload(*lanes), "audio": audio}).replace("<", "\\u003c")  # no text can end the script
     return PAGE.format(
-        title=escape(f"CTC Lens: {lanes[0].reading.text[:60] or 'a recording'}"),
+        title=escape(f"CTC Lens: {lanes[0].reading.text[:60] or 'a recording'}{_which(sound.part)}"),
         style=(STATIC / "alignment_view.css").read_text(encoding="utf-8"),
         payload=content,
         script="\n".join(map(_module, MODULES)),
@@ -79,8 +79,12 @@ def replay(*lanes: Lane) -> str:
 def _flac(sound: Sound) -> str:
     """As a data URL."""
     flac = io.BytesIO()
-    sf.write(flac, sound.samples, sound.sample_rate, subtype="PCM_16", format="FLAC")
+    sf.write(flac, sound.samples[:], sound.sample_rate, subtype="PCM_16", format="FLAC")
     return "data:audio/flac;base64," + base64.b64encode(flac.getvalue()).decode()
+
+
+def _which(part: Part) -> str:
+    return f" (part {part.number} of {part.count})" if part.count > 1 else ""
 
 
 def _module(name: str) -> str:

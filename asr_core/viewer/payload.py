@@ -1,8 +1,9 @@
 """Readings of a recording -> what the alignment view draws: a small JSON object.
 
 Numbers travel as base64(zlib(bytes)), never as lists: posteriors (T', V) uint8, the square root of the probability in
-255ths, which keeps small probabilities apart; mel (T, M) uint8; the path (T',) uint16; spans as columns. No key is called
-"path": Gradio takes such an object for a file.
+255ths, which keeps small probabilities apart; mel (T, M) uint8; the path (T',) uint16; spans as columns. Of a part of a
+recording, frames and times are counted from its start, which is at start_s. No key is called "path": Gradio takes such an
+object for a file.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from asr_core.emission import Emission
 from asr_core.reference import Reference
 from asr_core.transcription import Transcription
 
-VERSION = 4
+VERSION = 5
 MEL_RANGE = (-1.6, 2.4)  # normalised log-mel values shown as darkest and brightest
 
 
@@ -56,22 +57,30 @@ def payload(*lanes: Lane) -> dict:
     """
     sound = lanes[0].reading.sound
     low, high = MEL_RANGE
-    mel = (sound.features.numpy() - low) / (high - low)  # (T, M)
+    mel = (sound.features[:] - low) / (high - low)  # (T, M)
     emissions = list({id(lane.reading.emission): lane.reading.emission for lane in lanes}.values())
     found: tuple[Difference, ...] = ()
     if len(lanes) == 2:
         found = differences(lanes[0].reading, lanes[1].reading)
     return {
         "version": VERSION,
+        "start_s": sound.start_s,
         "duration_s": sound.duration_s,
+        "part": {"number": sound.part.number, "count": sound.part.count},
         "score": SCORE,
         "conventions": CONVENTIONS,
         "convention": lanes[0].reading.convention,
         "mel": {"frames": mel.shape[0], "bins": mel.shape[1], "frame_s": sound.frame_s, "values": _pack(_as_bytes(mel))},
         "emissions": [_emission(emission) for emission in emissions],
-        "lanes": [_lane(lane, emissions) for lane in lanes],
+        "lanes": [_lane(lane, emissions, sound.start_s) for lane in lanes],
         "differences": [
-            {"kind": each.kind, "first": each.first, "second": each.second, "start_s": each.start_s, "end_s": each.end_s}
+            {
+                "kind": each.kind,
+                "first": each.first,
+                "second": each.second,
+                "start_s": each.start_s - sound.start_s,
+                "end_s": each.end_s - sound.start_s,
+            }
             for each in found
         ],
         "focus": next(
@@ -95,7 +104,7 @@ def _emission(emission: Emission) -> dict:
     }
 
 
-def _lane(lane: Lane, emissions: list[Emission]) -> dict:
+def _lane(lane: Lane, emissions: list[Emission], origin_s: float) -> dict:
     reading = lane.reading
     placed = {convention: reading.with_convention(convention) for convention in CONVENTIONS}
     return {
@@ -105,8 +114,8 @@ def _lane(lane: Lane, emissions: list[Emission]) -> dict:
         "emission": next(index for index, emission in enumerate(emissions) if emission is reading.emission),
         "greedy": reading.path == greedy_path(reading.emission),
         "frame_tokens": _pack(np.array(reading.path, "<u2")),
-        "tokens": _columns(reading.tokens, {name: each.tokens for name, each in placed.items()}),
-        "words": _columns(reading.words, {name: each.words for name, each in placed.items()}),
+        "tokens": _columns(reading.tokens, {name: each.tokens for name, each in placed.items()}, origin_s),
+        "words": _columns(reading.words, {name: each.words for name, each in placed.items()}, origin_s),
         "costs": _pack(np.array(lane.reference.costs if lane.reference else [], "<f4")),
         "warnings": {  # index of a word -> sentence; as text, since Gradio's JSON has no other keys
             name: {str(index): sentence for index, sentence in each.warnings.items()} for name, each in placed.items()
@@ -127,14 +136,15 @@ def _note(reference: Reference | None) -> str:
     )
 
 
-def _columns(spans: Sequence[Span], placed: dict[str, Sequence[Span]]) -> dict:
+def _columns(spans: Sequence[Span], placed: dict[str, Sequence[Span]], origin_s: float) -> dict:
     return {
         "labels": [span.label for span in spans],
         "first": _pack(np.array([span.first for span in spans], "<u4")),
         "last": _pack(np.array([span.last for span in spans], "<u4")),
         "score": _pack(_as_bytes(np.array([span.score for span in spans]))),
         "times": {  # start_s, end_s of each span in turn
-            name: _pack(np.array([[span.start_s, span.end_s] for span in of], "<f4")) for name, of in placed.items()
+            name: _pack((np.array([[span.start_s, span.end_s] for span in of]) - origin_s).astype("<f4"))
+            for name, of in placed.items()
         },
     }
 

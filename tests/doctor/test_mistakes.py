@@ -51,7 +51,8 @@ def clip(transcriber, sound):
 def logits(transcriber, sound):
     """(T', V), straight from the encoder."""
     with torch.no_grad():
-        return transcriber.model.encoder(sound.features.T[None, None], torch.tensor([len(sound.features)])).logits[0]
+        features = torch.from_numpy(sound.features[:])  # (T, M)
+        return transcriber.model.encoder(features.T[None, None], torch.tensor([len(features)])).logits[0]
 
 
 def ctc(scores, targets, frames=None, blank=28):
@@ -125,7 +126,8 @@ def test_at_the_microphones_rate_the_model_hears_three_times_as_many_frames(clip
 
 def test_unmasked_padding_is_read_and_changes_what_comes_before_it(clip, transcriber):
     broken = NAMED["Padding of the batch taken for sound"].make(clip)
-    features = pad_sequence([clip.sound.features, torch.zeros(2 * len(clip.sound.features) - 1, 80)], batch_first=True)
+    clips = [torch.from_numpy(clip.sound.features), torch.zeros(2 * len(clip.sound.features) - 1, 80)]
+    features = pad_sequence(clips, batch_first=True)
     alone = features[:1].transpose(1, 2)[:, None]  # (1, 1, M, T): the padding is zeros, and nobody says where it begins
     with torch.no_grad():
         expected = transcriber.model.encoder(alone, torch.tensor([alone.shape[-1]])).logits[0]

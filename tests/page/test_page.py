@@ -30,7 +30,7 @@ BAD = {
     "short": (lambda path: write(path, np.full(800, 0.1)), "50 ms long"),
     "text": (lambda path: path.write_text("not a recording at all"), "not a WAV file"),
     "nan": (lambda path: sf.write(path, np.full(16_000, np.nan), 16_000, subtype="FLOAT"), "not numbers"),
-    "two-hours": (lambda path: sf.write(path.with_suffix(".flac"), np.zeros(7200 * 1000, "i2"), 1000), "120 minutes long"),
+    "five-hours": (lambda path: sf.write(path.with_suffix(".flac"), np.zeros(18_000_000, "i2"), 1000), "300 minutes long"),
     "empty": (lambda path: path.write_bytes(b""), "empty"),
 }
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  activeTokens, entropy, explain, keptApart, nameOf, neighbour, playRange, ruleOf, spanAt, spansWithin, spelled, topTokens,
+  activeTokens, clock, entropy, explain, keptApart, nameOf, neighbour, playRange, ruleOf, spanAt, spansWithin, spelled, topTokens,
 } from "../../asr_core/viewer/static/rules.mjs";
 import { decode, setConvention } from "../../asr_core/viewer/static/payload.mjs";
 import { letterX } from "../../asr_core/viewer/static/rows.mjs";
@@ -117,4 +117,9 @@ test("a piece of a word takes the room of its letters, and its space is seen", a
   const perFrame = 100;
   assert.equal(letterX(llo, { words: [hello] }, perFrame) - letterX(he, { words: [hello] }, perFrame), 2.5 * 13);
   assert.deepEqual([nameOf(" he"), nameOf(" "), spelled(" ")], ["␣he", "space", "␣"]);
+});
+
+test("a clock shows hours only when there are any, and rounds before it carries", () => {
+  assert.deepEqual([0, 75, 3675, 59.6, 3599.7].map((s) => clock(s)), ["0:00", "1:15", "1:01:15", "1:00", "1:00:00"]);
+  assert.deepEqual([75.25, 60.04, 3605.5].map((s) => clock(s, 1)), ["1:15.3", "1:00.0", "1:00:05.5"]);
 });

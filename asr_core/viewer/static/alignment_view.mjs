@@ -20,8 +20,8 @@ const COMFORTABLE_PIXELS_PER_FRAME = 15; // a letter fits its cell
 const FOCUS_PIXELS_PER_FRAME = 30; // a few words in sight on a wide page
 const COLOURS = ["text", "quiet", "line", "accent", "kept", "merged", "cursor", "wave", "on-cell", "background"];
 
-/** trigger(name, data), when given, is told of choices that the page's other parts share: "convention". */
-export function mount(root, trigger = () => {}) {
+/** trigger(name, data), when given, is told of choices that the page's other parts share: "convention", and "part". */
+export function mount(root, trigger = null) {
   return new AlignmentView(root, trigger);
 }
 
@@ -95,7 +95,7 @@ class AlignmentView {
       play: (span, lane) => this.playSpan(span, lane), zoomTo: (span) => this.zoomToSpan(span),
     });
     this.track.style.height = `${this.rows.height}px`;
-    this.toolbar.replaceChildren(...toolbarFor(this));
+    this.buildToolbar();
     this.buildTexts();
     if (!sameSound) {
       this.peaks = null;
@@ -113,6 +113,15 @@ class AlignmentView {
     this.atS = null;
     this.select(kept?.atS ?? (first + 0.5) * result.lanes[0].frameS, 0);
     if (result.focus) this.lookAt(result.focus);
+  }
+
+  /** The toolbar anew; what had the focus in it has it again, or the frames have it. */
+  buildToolbar() {
+    const pressed = this.toolbar.contains(document.activeElement) && document.activeElement.getAttribute("aria-label");
+    this.toolbar.replaceChildren(...toolbarFor(this));
+    if (!pressed) return;
+    const again = [...this.toolbar.querySelectorAll("button, select")].find((each) => each.getAttribute("aria-label") === pressed);
+    (again?.disabled === false ? again : this.scroller).focus();
   }
 
   buildTexts() {

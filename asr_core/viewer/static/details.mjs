@@ -9,12 +9,13 @@ const DIFFERENCES = {
   insert: "Only this lane has this letter.",
 };
 
-export function describe(span) {
-  return `${seconds(span.startS)} to ${seconds(span.endS)}, score ${Math.round(span.score * 100)} %`;
+/** originS: where the times of spans are counted from. */
+export function describe(span, originS) {
+  return `${seconds(originS + span.startS)} to ${seconds(originS + span.endS)}, score ${Math.round(span.score * 100)} %`;
 }
 
 export function explainFrame(result, lane, frame) {
-  const startS = frame * lane.frameS;
+  const startS = result.startS + frame * lane.frameS;
   const token = spanAt(lane.tokens, frame);
   const word = spanAt(lane.words, frame);
   const heading = node("div", "heading");
@@ -28,11 +29,11 @@ export function explainFrame(result, lane, frame) {
   const say = (text, className) => where.append(node("span", className, text));
   if (token) {
     const cost = token.cost === undefined ? "" : `, cost ${token.cost.toFixed(2)} nats`;
-    say(`${nameOf(token.label)}: ${describe(token)}${cost}`);
+    say(`${nameOf(token.label)}: ${describe(token, result.startS)}${cost}`);
     if (token.difference) say(DIFFERENCES[token.difference], "differs");
   }
   if (word) {
-    say(`in “${word.label}”: ${describe(word)}`);
+    say(`in “${word.label}”: ${describe(word, result.startS)}`);
     const warning = lane.warnings[result.convention][word.index];
     if (warning) say(`⚠ ${warning}`, "differs");
   }

@@ -2,7 +2,7 @@
 
 import { probability } from "./payload.mjs";
 import { letterX } from "./rows.mjs";
-import { ruleOf, spanAt, spansWithin, spelled } from "./rules.mjs";
+import { clock, ruleOf, spanAt, spansWithin, spelled } from "./rules.mjs";
 
 /**
  * scene: {result, rows, view: {left, width, perSecond}, spectrogram, posteriors (Tiles), peaks (or null), atS (explained
@@ -11,7 +11,7 @@ import { ruleOf, spanAt, spansWithin, spelled } from "./rules.mjs";
 export function paint(context, scene) {
   const { result, rows, view, colours } = scene;
   context.clearRect(0, 0, view.width, rows.height);
-  paintTime(context, view, result.durationS, colours);
+  paintTime(context, view, result, colours);
   if (scene.peaks) paintWave(context, scene);
   scene.spectrogram.paint(context, view, rows.shared.spectrogram);
   scene.posteriors.paint(context, view, rows.shared.posteriors);
@@ -23,17 +23,19 @@ export function paint(context, scene) {
   }
 }
 
-function paintTime(context, { left, width, perSecond }, durationS, colours) {
+function paintTime(context, { left, width, perSecond }, { startS, durationS }, colours) {
   const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300].find((s) => s * perSecond >= 64) ?? 600;
   context.fillStyle = colours.quiet;
   context.font = colours.font(11);
   context.textAlign = "left";
   context.textBaseline = "top";
-  for (let i = Math.ceil(left / perSecond / step); i * step <= Math.min(durationS, (left + width) / perSecond); i++) {
+  const endS = startS + Math.min(durationS, (left + width) / perSecond);
+  for (let i = Math.ceil((startS + left / perSecond) / step); i * step <= endS; i++) {
     const s = i * step;
-    const x = s * perSecond - left;
+    const x = (s - startS) * perSecond - left;
     context.fillRect(x, 0, 1, 14);
-    const text = s < 60 ? `${s.toFixed(step < 1 ? 1 : 0)} s` : `${Math.floor(s / 60)}:${String(Math.round(s % 60)).padStart(2, "0")}`;
+    const digits = step < 1 ? 1 : 0;
+    const text = s < 60 ? `${s.toFixed(digits)} s` : clock(s, digits);
     context.fillText(text, x + 4, 2);
   }
 }

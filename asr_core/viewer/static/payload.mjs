@@ -52,7 +52,7 @@ function setLetters(tokens, words) {
 }
 
 /**
- * -> {durationS, score, conventions, convention, mel, lanes, differences, focus, audioUrl}; a lane holds its emission's fields
+ * -> {startS, durationS, part, score, conventions, convention, mel, lanes, differences, focus, audioUrl}; a lane holds its emission's fields
  * {frames, frameS, labels, blank, posteriors} and {name, note, text, greedy, path, tokens, words, warnings}; greedy: its path is
  * the best token of each frame.
  */
@@ -64,7 +64,9 @@ export async function decode(payload) {
     ))),
   ]);
   const result = {
+    startS: payload.start_s, // in the whole recording; every other time is counted from there
     durationS: payload.duration_s,
+    part: payload.part, // {number, count}
     score: payload.score,
     conventions: payload.conventions,
     convention: payload.convention,

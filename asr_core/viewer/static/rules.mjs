@@ -109,6 +109,15 @@ export function playRange({ startS, endS }, durationS, padded) {
   return [Math.max(0, startS - missing), Math.min(durationS, endS + missing)];
 }
 
+/** Seconds as a clock shows them: 75 is 1:15, 3675 is 1:01:15, and with one digit 75.25 is 1:15.3. */
+export function clock(s, digits = 0) {
+  const two = (n, width = 2) => String(n).padStart(width, "0");
+  const rounded = Number(s.toFixed(digits));
+  const [h, m] = [Math.floor(rounded / 3600), Math.floor(rounded / 60) % 60];
+  const rest = two((rounded % 60).toFixed(digits), digits ? 3 + digits : 2);
+  return h ? `${h}:${two(m)}:${rest}` : `${m}:${rest}`;
+}
+
 export function seconds(s) {
   return `${s.toFixed(2)} s`;
 }

@@ -51,7 +51,7 @@ export class TextLayer {
 
   letter(span, index, perFrame) {
     const isSpace = span.label === " ";
-    const element = this.span(span, index, isSpace ? "␣" : span.label.trim(), `${nameOf(span.label)}, ${describe(span)}. Play it.`);
+    const element = this.span(span, index, isSpace ? "␣" : span.label.trim(), `${nameOf(span.label)}, ${describe(span, this.result.startS)}. Play it.`);
     element.className = `letter${isSpace ? " space" : ""} ${SHAPES[span.difference] ?? ""}`;
     element.tabIndex = -1; // the arrow keys step through frames, and so through letters
     element.style.left = `${letterX(span, this.result.lanes[index], perFrame)}px`;
@@ -63,7 +63,7 @@ export class TextLayer {
     const lane = this.result.lanes[index];
     const warning = lane.warnings[this.result.convention][span.index];
     const text = warning ? `⚠ ${span.label}` : span.label;
-    const element = this.span(span, index, text, `${span.label}, ${describe(span)}. ${warning ?? ""} Play it.`);
+    const element = this.span(span, index, text, `${span.label}, ${describe(span, this.result.startS)}. ${warning ?? ""} Play it.`);
     element.className = "word";
     element.style.left = `${span.startS * perSecond}px`;
     element.style.width = `${(span.endS - span.startS) * perSecond}px`;

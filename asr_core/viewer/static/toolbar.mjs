@@ -2,6 +2,7 @@
 
 import { button, choice, node } from "./elements.mjs";
 import { setConvention } from "./payload.mjs";
+import { clock } from "./rules.mjs";
 
 /** The toolbar's elements for what the view shows. */
 export function toolbarFor(view) {
@@ -12,7 +13,7 @@ export function toolbarFor(view) {
   const spans = choice("Where letters and words begin and end", conventions, result.convention, (name) => {
     view.convention = name;
     setConvention(result, name);
-    view.trigger("convention", { convention: name });
+    view.trigger?.("convention", { convention: name });
     view.buildTexts();
     view.relay();
     view.explain();
@@ -31,6 +32,7 @@ export function toolbarFor(view) {
     button("PNG", "Save a picture of what is in sight", () => view.savePicture()),
     button("?", "Help", () => view.help.showModal()),
   ];
+  if (result.part.count > 1) elements.push(partsOf(view));
   if (result.differences.length) {
     const group = node("span", "differences");
     group.append(
@@ -41,4 +43,17 @@ export function toolbarFor(view) {
     elements.push(group);
   }
   return elements;
+}
+
+/** Which part of a long recording is shown; and the ways to its neighbours, where there is a page that can show them. */
+function partsOf({ result: { part: { number, count }, startS, durationS }, trigger }) {
+  const group = node("span", "parts");
+  const to = (text, label, other) => {
+    const step = button(text, label, () => trigger("part", { number: other }));
+    step.disabled = other < 1 || other > count;
+    return step;
+  };
+  group.append(node("span", "", `part ${number} of ${count}, ${clock(startS)} to ${clock(startS + durationS)}`));
+  if (trigger) group.append(to("‹", "Previous part", number - 1), to("›", "Next part", number + 1));
+  return group;
 }

@@ -1,0 +1,63 @@
+"""Spool: an array that grows at its end and is then sliced; when it grows large it lies on disk, not in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from tempfile import SpooledTemporaryFile
+from threading import Lock
+
+import numpy as np
+
+MOST_IN_MEMORY = 2**25  # bytes: nine minutes of samples at 16 kHz, or half as much again of 80 mel bins
+
+
+class Spool:
+    """float32 rows of one shape: (N,) of numbers, or (N, M). What is sliced out of it is an ndarray, a copy.
+
+    Beyond MOST_IN_MEMORY they lie in a temporary file that has no name and is gone with the object, or with the process.
+    It is read, not mapped, because mapped pages count as memory. Several threads may slice at once. Pickled, it travels by
+    value.
+    """
+
+    def __init__(self, *row: int) -> None:
+        """row: the shape of one, () for single numbers."""
+        self.row = row
+        self.row_bytes = 4 * int(np.prod(row))
+        self.rows = 0
+        self.file = SpooledTemporaryFile(MOST_IN_MEMORY)  # noqa: SIM115 - it lives as long as this object
+        self.lock = Lock()
+
+    def append(self, rows: np.ndarray) -> None:
+        """rows: (N, *row). Raises OSError when the disk is full."""
+        if rows.shape[1:] != self.row:
+            raise ValueError(f"Rows of shape {self.row} are spooled here; these have {rows.shape[1:]}.")
+        with self.lock:
+            self.file.seek(self.rows * self.row_bytes)
+            self.file.write(np.ascontiguousarray(rows, np.float32).data.cast("B") if rows.size else b"")
+            self.rows += len(rows)
+
+    def __len__(self) -> int:
+        return self.rows
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.rows, *self.row
+
+    def __getitem__(self, index: slice) -> np.ndarray:
+        """(N, *row) float32, for a slice with step 1."""
+        start, stop, step = index.indices(self.rows)
+        if step != 1:
+            raise ValueError(f"A spool is sliced from one row to a later one; not in steps of {step}.")
+        with self.lock:
+            self.file.seek(start * self.row_bytes)
+            content = self.file.read(max(0, stop - start) * self.row_bytes)
+        return np.frombuffer(bytearray(content), np.float32).reshape(-1, *self.row)
+
+    def __reduce__(self) -> tuple[Callable, tuple]:
+        return _spooled, (self[:],)
+
+
+def _spooled(rows: np.ndarray) -> Spool:
+    spool = Spool(*rows.shape[1:])
+    spool.append(rows)
+    return spool

@@ -141,8 +141,8 @@ class _Work(Dataset):
         return pickle.dumps(self.results(self.batches[index]))
 
     def results(self, paths: list[Path], progress: Progress | None = None) -> list[tuple[Path, Any]]:
-        if len(paths) == 1:
-            read = [_attempt(paths[0], self.transcriber.transcribe, paths[0], self.decoder, progress)]
+        if len(paths) == 1 or self.transcriber.model.takes_samples:  # only models of ours leave padding alone
+            read = [_attempt(path, self.transcriber.transcribe, path, self.decoder, progress) for path in paths]
         else:
             sounds = [_attempt(path, self._listen, path) for path in paths]
             emissions = iter(self._emissions([sound for sound in sounds if isinstance(sound, Sound)]))

@@ -113,7 +113,7 @@ class Checkpoint:
 def load(source: str | Path) -> Checkpoint:
     """Read a folder, or fetch a Hub id such as "someone/model". Raises CheckpointError."""
     folder = Path(source)
-    card = str(folder / "README.md")
+    name, card = folder.name, str(folder / "README.md")
     if not folder.is_dir():
         folder, card = _fetch(str(source)), f"https://huggingface.co/{source}"
     config = _read_config(folder)
@@ -132,7 +132,7 @@ def load(source: str | Path) -> Checkpoint:
     _load_weights(encoder, folder)
     made, measured = config.get("training", {}), config.get("metrics", {})
     words, story = _load_words(folder, config), _load_replay(folder)
-    return Checkpoint(folder.name, encoder.eval(), features, alphabet, made, measured, words, story, card)
+    return Checkpoint(name, encoder.eval(), features, alphabet, made, measured, words, story, card)
 
 
 def _fetch(source: str) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 from asr_core import checkpoint, hub, replay
 from asr_core.checkpoint import Checkpoint
 
-FILES = (checkpoint.WEIGHTS, checkpoint.CONFIG, checkpoint.LANGUAGE_MODEL, replay.FILE)
+FILES = (checkpoint.WEIGHTS, checkpoint.CONFIG, checkpoint.LANGUAGE_MODEL, replay.FILE, "model.onnx")
 CARD = "README.md"
 
 

@@ -169,3 +169,15 @@ def test_without_the_library_a_sentence_asks_for_it(monkeypatch, published):
 def test_what_is_neither_here_nor_on_the_hub(name, telling):
     with pytest.raises(CheckpointError, match=telling):
         Transcriber.from_checkpoint(f"hf:{name}")
+
+
+def test_a_model_of_the_hub_is_fetched_without_its_pickles(online, published, clip_path, tmp_path):
+    online.models["somebody/letters"] = {file.name: file.read_bytes() for file in published.iterdir()}
+    online.models["somebody/letters"]["pytorch_model.bin"] = b"a pickle"
+    fetched = online("transcribe", clip_path, "--checkpoint", "hf:somebody/letters")
+    expected = Transcriber.from_checkpoint(f"hf:{published}").transcribe(clip_path)
+    assert (fetched.returncode, fetched.stdout) == (0, f"{expected.text}\n")
+    kept = {path.name for path in (tmp_path / "cache").rglob("*") if path.suffix}
+    assert "model.safetensors" in kept and "pytorch_model.bin" not in kept
+    missing = online("transcribe", clip_path, "--checkpoint", "hf:somebody/missing")
+    assert missing.returncode == 2 and "There is no model somebody/missing on the Hub" in missing.stderr

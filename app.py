@@ -6,11 +6,13 @@ Layout and wiring; asr_core does the work, and asr_core/page/ builds the parts.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported: no call leaves the machine
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000000")  # else it sums up the last 10,000 events after each
 
 try:
     import spaces  # there on a ZeroGPU Space alone, where it has to come before torch
@@ -18,12 +20,16 @@ except ImportError:
     spaces = None
 
 import gradio as gr
+import torch
 
 from asr_core import DEFAULT_CHECKPOINT, CheckpointError, Transcriber
 from asr_core.data.utterances import read_manifest
-from asr_core.page import break_it, doctor, explorer, guard, learn, live, read, training
+from asr_core.page import api, break_it, doctor, explorer, guard, learn, live, read, training
+from asr_core.reception import Reception
 
 EXAMPLES = Path(__file__).parent / "examples" / "manifest.tsv"
+
+MOST_PEOPLE = 400  # with something to be done at once
 
 INTRODUCTION = """
 # CTC Lens
@@ -36,9 +42,10 @@ Examples: LibriSpeech dev-clean (Panayotov et al. 2015, CC BY 4.0). Nothing you 
 
 def build(transcriber: Transcriber, other: Transcriber | None = None) -> gr.Blocks:
     """The page for one model; with `other`, every recording shows both models' readings."""
+    reception = Reception(transcriber)
     with gr.Blocks(title="CTC Lens", delete_cache=(600, 3600), analytics_enabled=False) as page:
         gr.Markdown(INTRODUCTION)
-        shared = explorer.build(transcriber, other, read_manifest(EXAMPLES))
+        shared = explorer.build(transcriber, reception, other, read_manifest(EXAMPLES))
         with gr.Tabs() as tabs:
             with gr.Tab("Read") as tab:
                 explorer.show_what_was_heard(tab, shared)
@@ -59,7 +66,9 @@ def build(transcriber: Transcriber, other: Transcriber | None = None) -> gr.Bloc
                 doctor.build()
         gr.Markdown(SOURCES)
         page.unload(shared.wanted.leave)
-    return page.queue(max_size=16, api_open=False)
+        api.build(page, reception)
+    # The reception says who has to come again, and when; Gradio's own line, which says nothing, is longer than that.
+    return page.queue(max_size=MOST_PEOPLE, api_open=False)
 
 
 def on_gpu() -> None:
@@ -87,11 +96,11 @@ LAUNCH = {
     "show_error": False,
     "run_history": False,  # it stores every visitor's results in the browser, and slows the page down
     "enable_monitoring": False,
-    "mcp_server": False,
     "pwa": False,
     "ssr_mode": False,
     "footer_links": ["api"],
     "max_file_size": guard.LARGEST_FILE,
+    "max_threads": MOST_PEOPLE,  # also the most events at once, most of which wait in line without a thread
     "app_kwargs": {"middleware": guard.middleware()},
 }
 
@@ -101,13 +110,18 @@ def main() -> int:
     parser.add_argument("--checkpoint", default=str(DEFAULT_CHECKPOINT), metavar="DIR_OR_HUB_ID", help="the model to show")
     parser.add_argument("--compare", metavar="DIR_OR_HUB_ID", help="a second model, shown as a lane below the first")
     args = parser.parse_args()
+    with_mcp = os.environ.get("CTC_LENS_MCP") == "1"
+    if with_mcp and not importlib.util.find_spec("mcp"):
+        print('app.py: CTC_LENS_MCP is 1, and the package mcp is missing: pip install "gradio[mcp]"', file=sys.stderr)
+        return 2
+    torch.set_num_threads(1)  # people are served side by side; threads of one operation would wait for each other's cores
     try:
         transcriber = Transcriber.from_checkpoint(args.checkpoint)
         other = Transcriber.from_checkpoint(args.compare) if args.compare else None
     except CheckpointError as error:
         print(f"app.py: {error}", file=sys.stderr)
         return 2
-    build(transcriber, other).launch(**LAUNCH)
+    build(transcriber, other).launch(**LAUNCH, mcp_server=with_mcp)
     return 0
 
 

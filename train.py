@@ -18,6 +18,7 @@ import dataclasses
 import json
 import math
 import sys
+import threading
 from pathlib import Path
 
 import torch
@@ -27,6 +28,8 @@ from asr_core.data.batches import evaluation_batches
 from asr_core.data.librispeech import librispeech_subsets
 from asr_core.data.utterances import DataError, Utterance, read_speakers, read_utterances, split_speakers
 from asr_core.evaluation import evaluate
+from asr_core.files import sentence
+from asr_core.replay import ReplayError
 from asr_core.training import processes
 from asr_core.training.config import PRESETS, TrainingConfig
 from asr_core.training.loop import TrainingRun
@@ -130,20 +133,31 @@ def final_test(run: TrainingRun, folder: Path) -> None:
     print(f"final test of {folder}: {json.dumps(evaluation.summary())}")
 
 
+def thread_failed(args: threading.ExceptHookArgs) -> None:
+    """TensorBoard's thread hands its error on to the main one, where it becomes a sentence: nothing to print beside it."""
+    if not issubclass(args.exc_type, OSError):
+        threading.__excepthook__(args)
+
+
 def main() -> int:
     args = arguments()
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
     device = processes.start()
+    before, threading.excepthook = threading.excepthook, thread_failed
     try:
         return train(args, device)
-    except (DataError, StateError, checkpoint.CheckpointError) as error:
+    except (DataError, StateError, ReplayError, checkpoint.CheckpointError) as error:
         print(f"train.py: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # what was saved before is whole
+        print(f"train.py: {sentence(error, args.out)}", file=sys.stderr)
         return 2
     except (CtcError, processes.ProcessLost) as error:  # the state on disk is from before
         print(f"train.py: training failed. {error}", file=sys.stderr)
         return 1
     finally:
+        threading.excepthook = before
         processes.leave()
 
 

@@ -6,6 +6,7 @@ Exit code: 2 when some input could not be used, 1 when diagnose finds an error, 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 
@@ -23,6 +24,7 @@ from asr_core.commands import (
     transcribe,
 )
 from asr_core.data.utterances import DataError
+from asr_core.files import sentence
 from asr_core.language_model import LanguageModelError
 from asr_core.onnx_export import OnnxError
 from asr_core.posteriors import PosteriorsError
@@ -42,7 +44,9 @@ def main() -> int:
     args = parser.parse_args()
     sys.stdout.reconfigure(errors="backslashreplace")  # the name of a file may be no text
     try:
-        return args.run(args)
+        code = args.run(args)
+        sys.stdout.flush()  # here, where a full disk or a reader that has gone can still be told
+        return code
     except REFUSALS as error:
         print(error, file=sys.stderr)
         return 2
@@ -50,11 +54,18 @@ def main() -> int:
         print("Stopped.", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader has had enough, as `| head` has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes
+        _discard_output()
         return 1
     except OSError as error:
-        print(f"{error.filename or 'A file'} cannot be used: {error.strerror}.", file=sys.stderr)
+        print(sentence(error), file=sys.stderr)
+        _discard_output()
         return 2
+
+
+def _discard_output() -> None:
+    """What standard output still holds cannot be written: without this Python tries again at its end, and complains."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

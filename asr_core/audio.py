@@ -26,6 +26,7 @@ MIN_DURATION_S = 0.1  # a shorter clip holds no syllable
 MAX_DURATION_S = 4 * 3600.0
 BLOCK = 2**19  # samples read at once, all channels together: 33 s of one at 16 kHz
 UNKNOWN = 2**62  # frames, and more: libsndfile's word for a header that does not tell, as FLAC's when written to a pipe
+LOUDEST = 1e6  # full scale is 1; some write the numbers of 16 or 24 bits as floats
 SILENCE_PEAK = 1e-4  # full scale is 1: -80 dB, below the noise of any microphone
 MIN_RATE, MAX_RATE = 1_000, 768_000  # Hz
 FFMPEG_SUFFIXES = {".m4a", ".mp4", ".aac", ".webm", ".wma", ".mka", ".mkv", ".amr", ".3gp"}
@@ -220,6 +221,8 @@ def _mix_down(samples: np.ndarray, name: str) -> np.ndarray:
     if not np.isfinite(samples).all():
         bad = int((~np.isfinite(samples)).sum())
         raise AudioError(f"{name} holds {bad} samples that are not numbers (NaN or infinite). Export it again.")
+    if (loudest := np.abs(samples).max()) > LOUDEST:
+        raise AudioError(f"{name} holds samples of {loudest:.0e}, where full scale is 1. Export it again.")
     return samples.mean(axis=1)
 
 

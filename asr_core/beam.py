@@ -82,7 +82,9 @@ def beam_search(
 
     log_prob = np.logaddexp(ends_blank, ends_token)
     score = log_prob + added + (language_model.conclusions(states) if language_model else 0.0)
-    return [Hypothesis(trail.tokens(node[i]), float(log_prob[i]), float(score[i])) for i in (-score).argsort(kind="stable")]
+    order = (-score).argsort(kind="stable")
+    texts = trail.texts(node[order])
+    return [Hypothesis(text, float(log_prob[i]), float(score[i])) for text, i in zip(texts, order, strict=True)]
 
 
 def _best(stay: np.ndarray, grow: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -156,11 +158,14 @@ class Trail:
         self.size += len(tokens)
         return np.arange(self.size - len(tokens), self.size)
 
-    def tokens(self, node: int) -> tuple[int, ...]:
-        """From the first token to the node's."""
-        parents, added = np.concatenate(self.parents), np.concatenate(self.added_tokens)
-        backwards = []
-        while node > 0:
-            backwards.append(int(added[node]))
-            node = parents[node]
-        return tuple(reversed(backwards))
+    def texts(self, nodes: np.ndarray) -> list[tuple[int, ...]]:
+        """(N,) -> the tokens of each, from the first to the node's own."""
+        parents, added = np.concatenate(self.parents).tolist(), np.concatenate(self.added_tokens).tolist()
+        texts = []
+        for node in nodes.tolist():
+            backwards = []
+            while node > 0:
+                backwards.append(added[node])
+                node = parents[node]
+            texts.append(tuple(reversed(backwards)))
+        return texts

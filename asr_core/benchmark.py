@@ -5,6 +5,7 @@ Speed does not depend on the weights, so that those of the other systems are ran
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import platform
@@ -32,6 +33,7 @@ from asr_core.beam import beam_decode
 from asr_core.checkpoint import Checkpoint
 from asr_core.decoding import greedy_decode
 from asr_core.features import FeatureConfig, LogMel
+from asr_core.files import write_atomically
 from asr_core.models import build_encoder
 from asr_core.models.masking import strided_length
 from asr_core.text import Alphabet
@@ -205,7 +207,9 @@ def write_clips(folder: Path, seconds: list[float]) -> list[Path]:
     speech = np.concatenate([audio.load(path, RATE) for path in sorted(EXAMPLES.glob("*.mp3"))])
     paths = [folder / f"{length:g}s.wav" for length in seconds]
     for path, length in zip(paths, seconds, strict=True):
-        sf.write(path, np.resize(speech, round(length * RATE)), RATE)
+        wav = io.BytesIO()
+        sf.write(wav, np.resize(speech, round(length * RATE)), RATE, format="WAV")
+        write_atomically(path, wav.getvalue())  # libsndfile has no sentence for a full disk
     return paths
 
 

@@ -10,28 +10,33 @@ NAME/README.md           the model card, where somebody wrote one
 from __future__ import annotations
 
 import json
-import math
+import os
+import reprlib
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import ClassVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from asr_core import hub, language_model, quantisation, replay
 from asr_core.features import FeatureConfig, LogMel
-from asr_core.files import write_atomically
+from asr_core.files import readable, write_atomically, write_together
 from asr_core.language_model import LanguageModel
 from asr_core.models import Encoder, build_encoder, describe_encoder
 from asr_core.replay import Replay, ReplayError
+from asr_core.settings import require_number
 from asr_core.text import Alphabet
 from asr_core.windows import ALIGNED, CONTEXT, WINDOW
 
 FORMAT = 1
 WEIGHTS, CONFIG, LANGUAGE_MODEL = "model.safetensors", "config.json", "language_model.safetensors"
+LARGEST_CONFIG = 1_000_000  # bytes: the history of a thousand epochs is 150 kB
+LARGEST_HEADER = 1_000_000  # bytes of a weights file that are no weights: 100 for each tensor
+MOST_PARAMETERS = 100_000_000  # three times those of the larger preset; more would be no fun on a CPU
+LONGEST_SENTENCE = 400  # characters of what is told about a file that may hold anything
 
 
 class CheckpointError(ValueError):
@@ -82,21 +87,25 @@ class Checkpoint:
         return LogMel(self.features)
 
     def save(self, folder: Path, compressed: bool = False) -> None:
-        """Write weights, language model, replay, then configuration, each atomically. compressed: matrices in 8 bits."""
+        """Write weights, language model, replay and configuration, all or, after a crash, none. compressed: matrices in 8
+        bits."""
         tensors = {name: tensor.contiguous() for name, tensor in self.encoder.state_dict().items()}
         if compressed:
             tensors = quantisation.compress(tensors)
         else:
             tensors = {name: tensor.to(torch.float16) for name, tensor in tensors.items()}
-        write_atomically(folder / WEIGHTS, save_tensors(tensors, metadata={"format": "pt"}))
+        files = {WEIGHTS: save_tensors(tensors, metadata={"format": "pt"}), CONFIG: self._config()}
         if self.language_model:
-            self.language_model.save(folder / LANGUAGE_MODEL)
+            files[LANGUAGE_MODEL] = self.language_model.to_bytes()
         if self.replay:
-            self.replay.save(folder / replay.FILE)
-        self.save_config(folder)
+            files[replay.FILE] = self.replay.to_bytes()
+        write_together(folder, files)
 
     def save_config(self, folder: Path) -> None:
         """Write everything but the weights and the words, atomically."""
+        write_atomically(folder / CONFIG, self._config())
+
+    def _config(self) -> bytes:
         config = {
             "format": FORMAT,
             "alphabet": asdict(self.alphabet),
@@ -107,21 +116,22 @@ class Checkpoint:
         }
         if self.language_model:
             config["language_model"] = {name: getattr(self.language_model, name) for name in ("weight", "word_bonus")}
-        write_atomically(folder / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
+        return (json.dumps(config, indent=2) + "\n").encode()
 
 
 def load(source: str | Path) -> Checkpoint:
     """Read a folder, or fetch a Hub id such as "someone/model". Raises CheckpointError."""
     folder = Path(source)
     name, card = folder.name, str(folder / "README.md")
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         folder, card = _fetch(str(source)), f"https://huggingface.co/{source}"
     config = _read_config(folder)
     try:
-        alphabet = Alphabet(tuple(config["alphabet"]["labels"]), config["alphabet"]["blank"])
+        alphabet = Alphabet.of_json(config["alphabet"])
         features = _feature_config(config["features"])
         with torch.device("meta"):  # shapes only: nothing is allocated for what the weights file does not hold
             encoder = build_encoder(config["encoder"])
+        made, measured = (_table(config.get(name, {}), name) for name in ("training", "metrics"))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder.name}/{CONFIG} does not describe a CTC Lens model: {_sentence(error)}") from error
     if encoder.config.vocabulary != len(alphabet) or encoder.config.n_mels != features.n_mels:
@@ -130,8 +140,7 @@ def load(source: str | Path) -> Checkpoint:
             f"{encoder.config.n_mels} mel bins, the alphabet {len(alphabet)} tokens and the features {features.n_mels} bins."
         )
     _load_weights(encoder, folder)
-    made, measured = config.get("training", {}), config.get("metrics", {})
-    words, story = _load_words(folder, config), _load_replay(folder)
+    words, story = _load_words(folder, config, alphabet), _load_replay(folder)
     return Checkpoint(name, encoder.eval(), features, alphabet, made, measured, words, story, card)
 
 
@@ -146,15 +155,36 @@ def _fetch(source: str) -> Path:
 
 def _read_config(folder: Path) -> dict:
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except OSError as error:
+        text = readable(folder / CONFIG, LARGEST_CONFIG).read_text(encoding="utf-8")
+        config = json.loads(text, object_pairs_hook=_named_once)
+    except FileNotFoundError as error:
         raise CheckpointError(f"{folder} holds no {CONFIG}, so it is not a checkpoint.") from error
+    except OSError as error:
+        raise CheckpointError(f"{folder.name}/{CONFIG} cannot be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{folder.name}/{CONFIG} is not JSON: it is damaged or is something else.") from error
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        found = config.get("format") if isinstance(config, dict) else None
-        raise CheckpointError(f"{folder.name}/{CONFIG} has format {found!r}; this version reads format {FORMAT}.")
+        raise CheckpointError(
+            f"{folder.name}/{CONFIG} is not JSON: it is damaged or is something else ({_sentence(error)[:-1]})."
+        ) from error
+    found = config.get("format") if isinstance(config, dict) else None
+    if found != FORMAT:
+        raise CheckpointError(
+            f"{folder.name}/{CONFIG} has format {reprlib.repr(found)}; this version reads format {FORMAT}."
+        )
     return config
+
+
+def _named_once(pairs: list[tuple[str, object]]) -> dict:
+    """Readers of JSON differ about a name that comes twice, so nobody could say what such a file means."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("it gives a name two values")
+    return values
+
+
+def _table(value: object, name: str) -> dict:
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is {reprlib.repr(value)}; it must be an object")
+    return value
 
 
 def _feature_config(values: dict) -> FeatureConfig:
@@ -165,26 +195,34 @@ def _feature_config(values: dict) -> FeatureConfig:
 
 
 def _load_weights(encoder: Encoder, folder: Path) -> None:
+    """Names, shapes and types are compared with the encoder's before a weight is read."""
+    count = encoder.parameter_count
+    if count > MOST_PARAMETERS:
+        raise CheckpointError(
+            f"{folder.name}/{CONFIG} describes an encoder of {count:,} parameters; {MOST_PARAMETERS:,} are the most."
+        )
+    expected = encoder.state_dict()
     try:
-        tensors = quantisation.expand(load_tensors((folder / WEIGHTS).read_bytes()))
-    except OSError as error:
+        path = readable(folder / WEIGHTS, 4 * count + LARGEST_HEADER)  # 4 bytes: float32
+        with safe_open(path, framework="pt") as file:
+            stored = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+            types = {name: part.get_dtype() for name, part in stored.items()}
+            quantisation.check(types)
+            shapes = {name: tuple(stored[name].get_shape()) for name in types.keys() - quantisation.scales(types)}
+            _compare(shapes, {name: tuple(tensor.shape) for name, tensor in expected.items()}, folder)
+            tensors = quantisation.expand({name: file.get_tensor(name) for name in types})
+    except FileNotFoundError as error:
         raise CheckpointError(f"{folder} holds no {WEIGHTS}.") from error
+    except OSError as error:
+        raise CheckpointError(f"{folder.name}/{WEIGHTS} cannot be read: {error.strerror}.") from error
     except SafetensorError as error:
         raise CheckpointError(
             f"{folder.name}/{WEIGHTS} is not a safetensors file, or is damaged: {_sentence(error)}"
         ) from error
+    except CheckpointError:
+        raise
     except ValueError as error:
         raise CheckpointError(f"{folder.name}/{WEIGHTS} cannot be used: {_sentence(error)}") from error
-    expected = encoder.state_dict()
-    for name in expected.keys() | tensors.keys():
-        if name not in tensors or name not in expected:
-            where = "the file lacks" if name not in tensors else "the encoder does not know"
-            raise CheckpointError(f"{folder.name}/{WEIGHTS} is for another encoder: {where} the tensor {name!r}.")
-        if tensors[name].shape != expected[name].shape:
-            raise CheckpointError(
-                f"{folder.name}/{WEIGHTS}: {name!r} has shape {tuple(tensors[name].shape)}; the encoder in {CONFIG} needs "
-                f"{tuple(expected[name].shape)}."
-            )
     if broken := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
         raise CheckpointError(
             f"{folder.name}/{WEIGHTS}: {broken[0]!r} holds NaN or infinite values. Train or copy it again."
@@ -192,26 +230,46 @@ def _load_weights(encoder: Encoder, folder: Path) -> None:
     encoder.load_state_dict(tensors, assign=True)
 
 
-def _load_words(folder: Path, config: dict) -> LanguageModel | None:
-    if not (folder / LANGUAGE_MODEL).exists():
-        return None
-    weights = config.get("language_model", {"weight": 1.0, "word_bonus": 0.0})
+def _compare(found: dict[str, tuple], expected: dict[str, tuple], folder: Path) -> None:
+    for name in expected.keys() | found.keys():
+        if name not in found or name not in expected:
+            where = "the file lacks" if name not in found else "the encoder does not know"
+            raise CheckpointError(
+                f"{folder.name}/{WEIGHTS} is for another encoder: {where} the tensor {reprlib.repr(name)}."
+            )
+        if found[name] != expected[name]:
+            raise CheckpointError(
+                f"{folder.name}/{WEIGHTS}: {name!r} has shape {found[name]}; the encoder in {CONFIG} needs {expected[name]}."
+            )
+
+
+def _load_words(folder: Path, config: dict, alphabet: Alphabet) -> LanguageModel | None:
     try:
-        weights = {name: float(weights[name]) for name in ("weight", "word_bonus")}
-        if not all(map(math.isfinite, weights.values())) or weights["weight"] < 0:
-            raise ValueError(f"the weights {weights} must be finite, and the first not negative")
-        return replace(language_model.load(folder / LANGUAGE_MODEL), **weights)
-    except (KeyError, TypeError, ValueError) as error:
+        words = language_model.load(folder / LANGUAGE_MODEL)
+        weights = _table(config.get("language_model", {"weight": 1.0, "word_bonus": 0.0}), "language_model")
+        words = replace(words, **{name: weights[name] for name in ("weight", "word_bonus")})
+        require_number(words, "weight", least=0, most=1_000)
+        require_number(words, "word_bonus", least=-1_000, most=1_000)
+        if alphabet.space is None:
+            raise ValueError("the alphabet has no space, so it spells no words")
+        return words
+    except FileNotFoundError:
+        return None
+    except (KeyError, ValueError) as error:
         raise CheckpointError(f"The language model of {folder.name} cannot be used: {_sentence(error)}") from error
 
 
 def _load_replay(folder: Path) -> Replay | None:
     try:
-        return replay.load(folder / replay.FILE) if (folder / replay.FILE).exists() else None
+        return replay.load(folder / replay.FILE)
+    except FileNotFoundError:
+        return None
     except ReplayError as error:
         raise CheckpointError(f"{folder.name}: {error} Delete it, or copy the checkpoint again.") from error
 
 
 def _sentence(error: Exception) -> str:
     text = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+    if len(text) > LONGEST_SENTENCE:
+        text = text[:LONGEST_SENTENCE] + " …"
     return text.rstrip(".") + "."

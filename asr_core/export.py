@@ -33,16 +33,19 @@ def export(transcription: Transcription, format: str) -> str:
     return write(transcription)
 
 
-def as_json(transcription: Transcription, with_emission: bool = False, reference: Reference | None = None) -> str:
-    """Transcription.as_dict. With its emission: log_probs (T', V), in which null is a probability of zero.
-
-    With the reference that it is the alignment of: its figures, and each token's cost in nats.
-    """
+def as_dict(transcription: Transcription, reference: Reference | None = None) -> dict:
+    """Transcription.as_dict; with the reference that it is the alignment of: its figures, and each token's cost in nats."""
     content = transcription.as_dict()
     if reference:
         content["reference"] = reference.summary()
         for token, cost in zip(content["tokens"], reference.costs, strict=True):
             token["cost"] = round(cost, 4)
+    return content
+
+
+def as_json(transcription: Transcription, with_emission: bool = False, reference: Reference | None = None) -> str:
+    """as_dict. With its emission: log_probs (T', V), in which null is a probability of zero."""
+    content = as_dict(transcription, reference)
     if with_emission:
         emission = transcription.emission
         content["emission"] = {

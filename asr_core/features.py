@@ -32,7 +32,13 @@ class FeatureConfig:
     std: float = 4.2
 
     def __post_init__(self) -> None:
-        require_whole(self, "sample_rate", "n_fft", "win_length", "hop_length", "n_mels")
+        require_whole(self, "sample_rate", least=8_000, most=48_000)
+        if self.sample_rate % 25:  # or resampling would need a filter for each of thousands of phases
+            raise ValueError(f"sample_rate is {self.sample_rate}; it must be a multiple of 25 Hz.")
+        require_whole(self, "n_fft", least=16, most=16_384)
+        require_whole(self, "win_length", most=self.n_fft)
+        require_whole(self, "hop_length", least=self.sample_rate // 1_000, most=self.sample_rate)  # 1 ms to 1 s
+        require_whole(self, "n_mels", most=1_024)
         require_number(self, "floor", "std", least=1e-12, most=1e6)
         require_number(self, "mean", least=-1e6, most=1e6)
 

@@ -12,13 +12,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from asr_core.files import write_atomically
+from asr_core.files import readable, write_atomically
 
 BITS = 16  # of a word id
 BOUNDARY, UNKNOWN, SPECIAL = 0, 1, 2  # ids: the start and end of a sentence, any other word, and the first of the words
 LAST = (1 << BITS) - 1  # of a key: its last word
 RANGE = (-18.0, 2.0)  # of the logarithms of probabilities and backoff weights, which are stored in 8 bits
 STEP = (RANGE[1] - RANGE[0]) / 255
+LARGEST = 64 * 1024**2  # bytes of a file, which becomes ten times as much memory: seven times the one that is shipped
+LARGEST_TRIE = 1 << 26  # letters of all words times distinct letters: what looking ahead takes, in 4 bytes each
 TYPES = {"words": np.uint8, "one": np.uint8, "one_backoff": np.uint8, "two_sizes": np.uint16, "two_words": np.uint16}
 TYPES |= {"two": np.uint8, "two_backoff": np.uint8, "three_sizes": np.uint16, "three_words": np.uint16, "three": np.uint8}
 
@@ -84,7 +86,17 @@ class LanguageModel:
         return result
 
     def save(self, path: Path) -> None:
-        """Write the words and their log-probabilities, in 8 bits, atomically."""
+        """Write it atomically. Raises LanguageModelError when it is larger than load would read."""
+        data = self.to_bytes()
+        if len(data) > LARGEST or not _fit(self.words):
+            raise LanguageModelError(
+                f"This language model is too large to be used: {len(data) / 1e6:.0f} MB, {len(self.words):,} words. "
+                "Keep fewer words, bigrams or trigrams."
+            )
+        write_atomically(path, data)
+
+    def to_bytes(self) -> bytes:
+        """A safetensors file of the words and their log-probabilities, in 8 bits."""
         tensors = {
             "words": np.frombuffer("\n".join(self.words).encode(), np.uint8),
             "one": _to_bytes(self.one),
@@ -97,16 +109,21 @@ class LanguageModel:
             "three_words": (self.triple_keys & LAST).astype(np.uint16),
             "three": _to_bytes(self.three),
         }
-        write_atomically(path, save_tensors(tensors))
+        return save_tensors(tensors)
 
 
 def load(path: Path) -> LanguageModel:
-    """Read what LanguageModel.save wrote; the weights are the checkpoint's to say. Raises LanguageModelError."""
+    """Read what LanguageModel.save wrote; the weights are the checkpoint's to say.
+
+    Raises FileNotFoundError, or LanguageModelError for a file that is none.
+    """
     try:
-        tensors = load_tensors(path.read_bytes())
+        tensors = load_tensors(readable(path, LARGEST).read_bytes())
+    except FileNotFoundError:
+        raise
     except OSError as error:
-        raise LanguageModelError(f"There is no language model {path}.") from error
-    except SafetensorError as error:
+        raise LanguageModelError(f"{path.name} cannot be read: {error.strerror}.") from error
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:  # the last three for types that numpy lacks
         raise LanguageModelError(f"{path.name} is not a safetensors file, or is damaged: {error}.") from error
     if missing := TYPES.keys() - tensors.keys():
         raise LanguageModelError(f"{path.name} is not a language model: it lacks {', '.join(sorted(missing))}.")
@@ -118,11 +135,19 @@ def load(path: Path) -> LanguageModel:
         words = tuple(tensors["words"].tobytes().decode().split("\n"))
     except UnicodeDecodeError as error:
         raise LanguageModelError(f"{path.name}: its words are not UTF-8 text.") from error
+    if not _fit(words):
+        raise LanguageModelError(f"{path.name}: its words have too many letters, and too many different ones, to be used.")
     keys = [_keys(tensors[f"{order}_sizes"], tensors[f"{order}_words"]) for order in ("two", "three")]
     if not _belong_together(words, tensors, keys):
         raise LanguageModelError(f"{path.name} contradicts itself: its words, pairs and triples do not belong together.")
     logs = {name: _to_logs(tensors[name]) for name in ("one", "one_backoff", "two", "two_backoff", "three")}
     return LanguageModel(words=words, pair_keys=keys[0], triple_keys=keys[1], **logs)
+
+
+def _fit(words: Sequence[str]) -> bool:
+    """Whether a beam search has the memory to look ahead in them."""
+    letters = "".join(words)
+    return len(letters) * (len(set(letters)) + 1) <= LARGEST_TRIE
 
 
 def _belong_together(words: tuple[str, ...], tensors: dict[str, np.ndarray], keys: list[np.ndarray]) -> bool:

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import pickle
-import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from asr_core import audio
 from asr_core.audio import AudioError
-from asr_core.emission import Emission
-from asr_core.sound import Sound
+from asr_core.batch import BATCH_S, Asked, attempt, read_batch
 from asr_core.transcriber import Progress, Transcriber
 from asr_core.transcription import Transcription
-
-BATCH_S = 30.0  # audio in a batch, padding included: short clips gain threefold by it, more gains nothing on a CPU
+from asr_core.worker import settle
 
 
 class WorkersLost(RuntimeError):
@@ -69,15 +61,7 @@ def transcribe_many(
 
 
 def _start_worker(number: int) -> None:
-    """Ctrl-C reaches every process of a terminal; the first alone decides. When that one is gone, its workers go too: each
-    would wait for ever for somebody to take its results."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)
+    settle()
 
 
 def share(paths: Iterable[str | Path], rank: int, processes: int) -> list[Path]:
@@ -136,56 +120,15 @@ class _Work(Dataset):
 
     def __getitem__(self, index: int) -> bytes:
         # By value, read by nobody but the process that started this one. torch would send tensors through shared memory, of
-        # which a container has 64 MB, and hold a file open
-        # for each.
+        # which a container has 64 MB, and hold a file open for each.
         return pickle.dumps(self.results(self.batches[index]))
 
     def results(self, paths: list[Path], progress: Progress | None = None) -> list[tuple[Path, Any]]:
-        if len(paths) == 1 or self.transcriber.model.takes_samples:  # only models of ours leave padding alone
-            read = [_attempt(path, self.transcriber.transcribe, path, self.decoder, progress) for path in paths]
-        else:
-            sounds = [_attempt(path, self._listen, path) for path in paths]
-            emissions = iter(self._emissions([sound for sound in sounds if isinstance(sound, Sound)]))
-            read = [
-                _attempt(path, self.transcriber.read, next(emissions), sound, self.decoder)
-                if isinstance(sound, Sound)
-                else sound
-                for path, sound in zip(paths, sounds, strict=True)
-            ]
-        if self.make:
-            read = [
-                _attempt(path, self.make, path, result) if isinstance(result, Transcription) else result
-                for path, result in zip(paths, read, strict=True)
-            ]
-        return list(zip(paths, read, strict=True))
-
-    @torch.no_grad()
-    def _listen(self, path: Path) -> Sound:
-        config = self.transcriber.model.features
-        samples = audio.load(path, config.sample_rate)  # (S,)
-        features = self.transcriber.log_mel(torch.from_numpy(samples)).numpy()  # (T, M)
-        return Sound(samples, config.sample_rate, features, config.frame_s, path.name)
-
-    @torch.no_grad()
-    def _emissions(self, sounds: list[Sound]) -> list[Emission]:
-        if not sounds:
-            return []
-        model = self.transcriber.model
-        features = pad_sequence([torch.from_numpy(sound.features) for sound in sounds], batch_first=True)  # (B, T, M)
-        lengths = torch.tensor([len(sound.features) for sound in sounds])  # (B,)
-        encoded = model.encoder(features.transpose(1, 2)[:, None], lengths)
-        log_probs = encoded.logits.log_softmax(-1)  # (B, T', V)
-        return [
-            Emission(frames[:length].clone(), model.frame_s, model.alphabet)  # else each keeps the whole batch
-            for frames, length in zip(log_probs, encoded.lengths.tolist(), strict=True)
-        ]
-
-
-def _attempt(path: Path, function: Callable, *arguments: object) -> Any:
-    """What the function returns, or an AudioError in place of whatever it raises: one bad file never stops the rest."""
-    try:
-        return function(*arguments)
-    except AudioError as error:
-        return error
-    except Exception as error:
-        return AudioError(f"{path.name} could not be transcribed: {str(error).rstrip('.') or type(error).__name__}.")
+        asked = [Asked(path, (self.decoder,)) for path in paths]
+        results = []
+        for path, read in zip(paths, read_batch(self.transcriber, asked, progress), strict=True):
+            result = read if isinstance(read, AudioError) else read[0]
+            if self.make and not isinstance(result, AudioError):
+                result = attempt(path, self.make, path, result)
+            results.append((path, result))
+        return results

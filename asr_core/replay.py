@@ -18,11 +18,13 @@ from torch import Tensor
 
 from asr_core.emission import Emission
 from asr_core.features import FeatureConfig, LogMel
-from asr_core.files import write_atomically
+from asr_core.files import readable, write_atomically
+from asr_core.settings import require_number, require_text, require_whole
 from asr_core.sound import Sound
 from asr_core.text import Alphabet
 
 FILE = "replay.safetensors"
+LARGEST = 64 * 1024**2  # bytes: a hundred snapshots of three clips are 3 MB
 
 
 class ReplayError(ValueError):
@@ -36,6 +38,12 @@ class Snapshot:
     step: int
     epoch: float
     loss: float
+
+    def __post_init__(self) -> None:
+        require_whole(self, "step", least=0, most=10**12)
+        require_number(self, "epoch", least=0, most=1e9)
+        if not isinstance(self.loss, float):  # of a training that went wrong it is no number, and worth seeing
+            raise ValueError(f"loss is {self.loss!r:.60}; it must be a number.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +77,10 @@ class Replay:
         return Replay(**fields, snapshots=(*self.snapshots, snapshot), posteriors=(*self.posteriors, posteriors))
 
     def save(self, path: Path) -> None:
+        write_atomically(path, self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """A safetensors file."""
         tensors = {f"samples.{clip}": samples for clip, samples in enumerate(self.samples)}
         for number, clips in enumerate(self.posteriors):
             tensors |= {f"posteriors.{number}.{clip}": each.contiguous() for clip, each in enumerate(clips)}
@@ -80,38 +92,63 @@ class Replay:
             "texts": self.texts,
             "snapshots": [asdict(snapshot) for snapshot in self.snapshots],
         }
-        write_atomically(path, save(tensors, metadata={"replay": json.dumps(header)}))
+        return save(tensors, metadata={"replay": json.dumps(header)})
 
 
 def load(path: Path) -> Replay:
-    """Raises ReplayError."""
+    """Raises FileNotFoundError, or ReplayError for a file that is none."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(readable(path, LARGEST), framework="pt") as file:
             header = json.loads(file.metadata()["replay"])
-            names, snapshots = header["names"], header["snapshots"]
-            samples = tuple(file.get_tensor(f"samples.{clip}") for clip in range(len(names)))
+            names, texts, snapshots = (_listed(header[name]) for name in ("names", "texts", "snapshots"))
+            samples = tuple(file.get_tensor(f"samples.{clip}").clone() for clip in range(len(names)))
             posteriors = tuple(
-                tuple(file.get_tensor(f"posteriors.{number}.{clip}") for clip in range(len(names)))
+                tuple(file.get_tensor(f"posteriors.{number}.{clip}").clone() for clip in range(len(names)))
                 for number in range(len(snapshots))
             )
-        alphabet = Alphabet(tuple(header["alphabet"]["labels"]), header["alphabet"]["blank"])
         replay = Replay(
             FeatureConfig(**header["features"]),
-            alphabet,
-            float(header["frame_s"]),
-            tuple(map(str, names)),
-            tuple(map(str, header["texts"])),
+            Alphabet.of_json(header["alphabet"]),
+            header["frame_s"],
+            names,
+            texts,
             samples,
             tuple(Snapshot(**snapshot) for snapshot in snapshots),
             posteriors,
         )
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        require_number(replay, "frame_s", least=1e-3, most=1)
+        for text in (*names, *texts):
+            require_text(text, "A name or text of a clip", 10_000)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ReplayError(f"{path.name} cannot be read: {error.strerror}.") from error
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ReplayError(f"{path.name} is not the replay of a training, or is damaged.") from error
-    sound = all(each.dtype == torch.int16 and each.ndim == 1 and 0 < len(each) < 2**21 for each in samples)
-    shapes = {(each.dtype, each.shape[1:]) for clips in posteriors for each in clips}
-    if not sound or len(replay.texts) != len(names) or shapes - {(torch.uint8, torch.Size([len(alphabet)]))}:
+    if not _belong_together(replay):
         raise ReplayError(f"{path.name} contradicts itself: its clips and snapshots do not belong together.")
     return replay
+
+
+def _listed(value: object) -> tuple:
+    if not isinstance(value, list):
+        raise TypeError("no list")
+    return tuple(value)
+
+
+def _belong_together(replay: Replay) -> bool:
+    if len(replay.texts) != len(replay.names) or (replay.snapshots and not replay.names):
+        return False
+    for clip, samples in enumerate(replay.samples):
+        if samples.dtype != torch.int16 or samples.ndim != 1 or not replay.features.n_fft // 2 < len(samples) < 2**21:
+            return False
+        for posteriors in (clips[clip] for clips in replay.posteriors):
+            if posteriors.dtype != torch.uint8 or posteriors.ndim != 2 or posteriors.shape[1] != len(replay.alphabet):
+                return False
+            frames_s = len(posteriors) * replay.frame_s
+            if not len(posteriors) or abs(frames_s - len(samples) / replay.features.sample_rate) > 1:
+                return False
+    return True
 
 
 def as_int16(samples: np.ndarray) -> Tensor:

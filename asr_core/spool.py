@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from tempfile import SpooledTemporaryFile
 from threading import Lock
@@ -52,6 +53,21 @@ class Spool:
             self.file.seek(start * self.row_bytes)
             content = self.file.read(max(0, stop - start) * self.row_bytes)
         return np.frombuffer(bytearray(content), np.float32).reshape(-1, *self.row)
+
+    @property
+    def descriptor(self) -> int | None:
+        """Of the file in which all rows are, for another process on this machine; None while they are in memory."""
+        if self.rows * self.row_bytes <= MOST_IN_MEMORY:
+            return None
+        self.file.flush()
+        return self.file.fileno()
+
+    @classmethod
+    def of_file(cls, descriptor: int, row: tuple[int, ...], rows: int) -> Spool:
+        """The spool of another process, which no longer uses it."""
+        spool = cls(*row)
+        spool.file, spool.rows = os.fdopen(descriptor, "r+b"), rows
+        return spool
 
     def __reduce__(self) -> tuple[Callable, tuple]:
         return _spooled, (self[:],)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 import string
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+
+from asr_core.settings import require_text
+
+MOST_TOKENS, LONGEST_LABEL = 1 << 16, 64  # a token id travels in 16 bits; a label is a letter, or at most a word
 
 APOSTROPHES = "\u2018\u2019\u02bc\u0060\u00b4"  # what keyboards and typesetters put for '
 WORD_MARK = "\u2581"  # with which SentencePiece begins the pieces that begin a word
@@ -37,13 +42,13 @@ def written(labels: Sequence[str], blank: int) -> tuple[str, ...]:
     The mark of SentencePiece is a space. Where neither it nor a space is in any label, one of SEPARATORS is the space. Where
     nothing parts words, and some labels have several characters, the tokens are phones, each written as a word of its own.
     """
-    others = [label.replace(WORD_MARK, " ") for index, label in enumerate(labels) if index != blank]
+    others = [label.replace(WORD_MARK, " ") or "<empty>" for index, label in enumerate(labels) if index != blank]
     if not any(" " in label for label in others):
         if separator := next((name for name in SEPARATORS if name in others), None):
             others[others.index(separator)] = " "
         elif any(len(label) > 1 and not SPECIAL.fullmatch(label) for label in others):
             others = [f" {label}" for label in others]
-    return (*others[:blank], labels[blank], *others[blank:])
+    return (*others[:blank], labels[blank] or "<blank>", *others[blank:])
 
 
 @dataclass(frozen=True)
@@ -59,10 +64,22 @@ class Alphabet:
     blank: int = 28
 
     def __post_init__(self) -> None:
+        if not isinstance(self.labels, tuple) or len(self.labels) > MOST_TOKENS:
+            raise ValueError(f"The labels of an alphabet are a list of at most {MOST_TOKENS:,} texts.")
+        for label in self.labels:
+            require_text(label, "A label", LONGEST_LABEL)
+        if not isinstance(self.blank, int) or isinstance(self.blank, bool):
+            raise ValueError(f"The blank is {reprlib.repr(self.blank)}; it must be the number of a token.")
         if not 0 <= self.blank < len(self.labels):
             raise ValueError(f"The blank is token {self.blank}, but the tokens are 0 to {len(self.labels) - 1}.")
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("An alphabet names every token once; this one repeats a label.")
+
+    @classmethod
+    def of_json(cls, values: dict) -> Alphabet:
+        """From what JSON makes of its fields. Raises KeyError, TypeError or ValueError."""
+        labels = values["labels"]
+        return cls(tuple(labels) if isinstance(labels, list) else labels, values["blank"])
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -73,7 +90,7 @@ class Alphabet:
         return {
             label: index
             for index, label in enumerate(self.labels)
-            if label and index != self.blank and not SPECIAL.fullmatch(label.strip(" "))
+            if index != self.blank and not SPECIAL.fullmatch(label.strip(" "))
         }
 
     @cached_property

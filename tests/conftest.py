@@ -42,11 +42,11 @@ def checkpoint_folder(tmp_path):
 
 @pytest.fixture
 def little_memory():
-    """Lets the test have 1.5 GB beyond what is in use: what wants more fails here, and does not trouble the machine."""
+    """Lets the test have 1 GB beyond what is in use: what wants more fails here, and does not trouble the machine."""
     resource = pytest.importorskip("resource", reason="memory cannot be limited on this system")
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (in_use + 1_500_000_000, hard))
+    resource.setrlimit(resource.RLIMIT_AS, (in_use + 1_000_000_000, hard))
     yield
     resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import pickle
@@ -52,7 +53,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
     write_atomically(path, b"old")
 
     def full_disk(source, target):
-        raise OSError("No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full_disk)
     with pytest.raises(OSError, match="No space"):

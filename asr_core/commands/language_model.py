@@ -52,7 +52,6 @@ def build(args: argparse.Namespace) -> int:
     sentences = [line for path in args.text for line in tqdm(lines(path), path.name, unit=" lines", file=sys.stderr)]
     print(f"{len(sentences):,} sentences; counting ...", file=sys.stderr)
     model = estimate(sentences, args.vocabulary, args.bigrams, args.trigrams)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     model.save(args.out)
     size = os.path.getsize(args.out) / 1e6
     print(
@@ -73,6 +72,7 @@ def tune_weights(args: argparse.Namespace) -> int:
         log_probs = transcriber.transcribe(utterance.path, "greedy").emission.log_probs[None]  # (1, T', V)
         emissions.append((utterance.text, log_probs, torch.tensor([log_probs.shape[1]])))
     tuned = tune(emissions, model.alphabet, model.language_model, print)
+    print(f"weight {tuned.weight:.3g}, word bonus {tuned.word_bonus:.3g}")  # first, or they would be lost with a full disk
     replace(model, language_model=tuned).save_config(Path(args.checkpoint))
-    print(f"weight {tuned.weight:.3g}, word bonus {tuned.word_bonus:.3g}, written into {args.checkpoint}")
+    print(f"written into {args.checkpoint}")
     return 0

@@ -8,7 +8,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import soundfile as sf
 from tqdm import tqdm
@@ -51,13 +51,16 @@ def _librispeech_split(path: Path, root: Path) -> str:
 def _common_voice(table: Path, split: str) -> Iterator[Source]:
     if not table.is_file():
         return
-    with table.open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        if missing := {"client_id", "path", "sentence"} - set(rows.fieldnames or ()):
-            raise DataError(f"{table.name} is not Common Voice's: its header lacks {', '.join(sorted(missing))}.")
-        for row in rows:
-            path = table.parent / "clips" / (row["path"] or "")
-            yield Source(Utterance(path.stem, path, row["sentence"] or "", 0.0, row["client_id"] or ""), split)
+    try:
+        with table.open(encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+            if missing := {"client_id", "path", "sentence"} - set(rows.fieldnames or ()):
+                raise DataError(f"{table.name} is not Common Voice's: its header lacks {', '.join(sorted(missing))}.")
+            for row in rows:
+                path = table.parent / "clips" / (row["path"] or "")
+                yield Source(Utterance(path.stem, path, row["sentence"] or "", 0.0, row["client_id"] or ""), split)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{table.name} is not Common Voice's: {error}.") from error
 
 
 def prepare(sources: Sequence[Source], out: Path, workers: int, report: Callable[[str], None]) -> int:
@@ -89,16 +92,20 @@ def _prepare(job: tuple[Source, Path]) -> Utterance | str:
     text = suggest(utterance.text, Alphabet())
     if not text:
         return f"nothing can be spelt of its text {utterance.text[:40]!r}."
-    path = out / "audio" / source.split / f"{utterance.id}.flac"
+    path = out / "audio" / _inside(f"{source.split}/{utterance.id}.flac")
     try:
         if path.exists():
-            seconds = sf.info(path).duration
-        else:
-            samples = audio.load(utterance.path, SAMPLE_RATE)
-            flac = io.BytesIO()
-            sf.write(flac, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-            write_atomically(path, flac.getvalue())
-            seconds = len(samples) / SAMPLE_RATE
+            return replace(utterance, path=path, text=text, duration_s=sf.info(path).duration)
+        samples = audio.load(utterance.path, SAMPLE_RATE)
     except (audio.AudioError, OSError, sf.LibsndfileError) as error:
         return str(error)
-    return replace(utterance, path=path, text=text, duration_s=seconds)
+    flac = io.BytesIO()
+    sf.write(flac, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    write_atomically(path, flac.getvalue())  # what hinders it would hinder all the others too, so it ends the run
+    return replace(utterance, path=path, text=text, duration_s=len(samples) / SAMPLE_RATE)
+
+
+def _inside(name: str) -> PurePath:
+    """A path that leads nowhere but down: a manifest may name files anywhere, and what is written stays in one folder."""
+    path = PurePath(name)
+    return PurePath(*("up" if part == ".." else part for part in path.parts if part != path.anchor))

@@ -64,7 +64,7 @@ def table_rows(path: Path, needed: Sequence[str]) -> list[tuple[int, dict[str, s
         if len(fields) != len(columns):
             raise DataError(f"{path.name}, line {number}: {len(fields)} fields, but the header has {len(columns)}.")
         row = dict(zip(columns, fields, strict=True))
-        if not Path(row["path"]).name:
+        if not Path(row["path"]).name or "\0" in row["path"]:
             raise DataError(f"{path.name}, line {number}: the path {row['path']!r} names no file.")
         rows.append((number, row))
     return rows

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
-import numpy as np
-
 from asr_core import arrays
-from asr_core.doctor.tensors import EvidenceError
+from asr_core.doctor.tensors import EvidenceError, as_tensor
 
 LARGEST_BYTES = 256 * 1024**2  # of all arrays together: a batch of 20 utterances of 15 s is 1 MB
 REQUIRED = ("log_probs", "targets", "input_lengths", "target_lengths")
@@ -33,10 +32,11 @@ def read(path: str | Path) -> dict[str, object]:
 def _single(name: str, array: object) -> object:
     if name not in SINGLE:
         return array
-    values = np.asarray(array).reshape(-1)
-    if len(values) != 1 or not np.isfinite(values[0]) or (SINGLE[name] is int and values[0] != int(values[0])):
+    values = as_tensor(array, name).reshape(-1)
+    number = values[0].item() if len(values) == 1 else math.nan
+    if isinstance(number, complex) or not math.isfinite(number) or (SINGLE[name] is int and number != int(number)):
         raise EvidenceError(
-            f"{name} has shape {tuple(np.asarray(array).shape)}; expected one "
+            f"{name} has shape {tuple(as_tensor(array, name).shape)}; expected one "
             f"number{' without a fraction' * (SINGLE[name] is int)}."
         )
-    return SINGLE[name](values[0])
+    return SINGLE[name](number)

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from asr_core.models.encoder import Encoded, Encoder
 from asr_core.models.masking import frame_mask, strided_length
 from asr_core.settings import require_number, require_whole
+from asr_core.text import MOST_TOKENS
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,10 @@ class AttentionUNetConfig:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        require_whole(
-            self, "n_mels", "vocabulary", "channels", "width", "hidden", "heads", "inner_blocks", "context", "phones"
-        )
+        require_whole(self, "n_mels", "channels", most=1_024)
+        require_whole(self, "width", "hidden", "heads", "context", "phones", most=16_384)
+        require_whole(self, "vocabulary", most=MOST_TOKENS)
+        require_whole(self, "inner_blocks", most=64)
         require_whole(self, "phone_block", most=self.inner_blocks)
         require_number(self, "dropout", least=0, most=1)
         if self.width % (2 * self.heads):

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from asr_core.models.encoder import Encoded, Encoder
 from asr_core.models.masking import frame_mask, strided_length
 from asr_core.settings import require_number, require_whole
+from asr_core.text import MOST_TOKENS
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,11 @@ class DeepSpeech2Config:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        require_whole(self, "n_mels", "vocabulary", "channels", "lstm_size", "lstm_layers")
-        require_whole(self, "cnn_blocks", least=0)
+        require_whole(self, "n_mels", "channels", most=1_024)
+        require_whole(self, "lstm_size", most=16_384)
+        require_whole(self, "vocabulary", most=MOST_TOKENS)
+        require_whole(self, "lstm_layers", most=64)
+        require_whole(self, "cnn_blocks", least=0, most=64)
         require_number(self, "dropout", least=0, most=1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,9 @@ from gradio.events import Dependency
 
 from asr_core.audio import AudioError
 from asr_core.data.utterances import Utterance
+from asr_core.page import waiting
 from asr_core.page.wanted import Unwanted, Wanted
+from asr_core.reception import Left, NotServed, Reception
 from asr_core.transcriber import Progress, Transcriber
 from asr_core.transcription import Transcription
 from asr_core.viewer.component import AlignmentView
@@ -19,7 +22,7 @@ from asr_core.viewer.parts import Parts
 from asr_core.viewer.payload import Lane, heard_in
 
 MODEL_QUEUE = {"concurrency_id": "model", "concurrency_limit": 1}
-BAR = gr.Progress()
+BAR = gr.Progress()  # Gradio gives each event its own
 CLEARED, NOTHING_NEW = ("", None, None, None), (gr.skip(),) * 4  # for Explorer.shown
 READ, LEARN, BREAK_IT, TRAINING = "read", "learn", "break", "training"  # what the view shows
 
@@ -47,7 +50,9 @@ class Explorer:
         return [self.text, self.view, self.lanes, self.parts]
 
 
-def build(transcriber: Transcriber, other: Transcriber | None, examples: Sequence[Utterance]) -> Explorer:
+def build(
+    transcriber: Transcriber, reception: Reception, other: Transcriber | None, examples: Sequence[Utterance]
+) -> Explorer:
     """With `other`, every recording shows both models' readings."""
     words = "With a language model" if transcriber.model.language_model else "Beam search"
     readings = {"Letters alone": ("greedy",), words: ("beam",)}
@@ -60,18 +65,20 @@ def build(transcriber: Transcriber, other: Transcriber | None, examples: Sequenc
     def want(path: str | None, request: gr.Request) -> tuple:
         """Ends the work on the recording that was there before, and clears the view when no other has taken its place."""
         wanted.now(request, path)
+        reception.leave(request.session_hash)
         return CLEARED if path is None else NOTHING_NEW
 
-    def transcribe(path: str | None, reading: str, request: gr.Request, progress=BAR) -> tuple:
+    async def hear(path: str | None, reading: str, request: gr.Request, progress=BAR) -> tuple:
         """As show; nothing for a recording that was taken away meanwhile."""
-        tell = wanted.progress(request, path, progress)
+        if path is None:
+            return NOTHING_NEW
         try:
-            tell("listening", 0, None)  # it may have waited long for its turn
-            heard = transcriber.transcribe(path, readings[reading][0], tell)
-            return show(lanes_of(heard, reading, tell))
-        except AudioError as error:
+            heard = await waiting.readings(reception, path, readings[reading], request.session_hash, progress)
+            tell = wanted.progress(request, path, progress)
+            return show(await asyncio.to_thread(lanes_of, reading, heard, tell))
+        except (AudioError, NotServed) as error:
             raise gr.Error(str(error), print_exception=False) from error
-        except Unwanted:
+        except (Left, Unwanted):
             return NOTHING_NEW
 
     def read_again(parts: Parts | None, reading: str, path: str | None, request: gr.Request, progress=BAR) -> tuple:
@@ -80,25 +87,24 @@ def build(transcriber: Transcriber, other: Transcriber | None, examples: Sequenc
             return NOTHING_NEW
         first, tell = parts.lanes[0].reading, wanted.progress(request, path, progress)
         try:
-            heard = transcriber.read(first.emission, first.sound, readings[reading][0], tell)
-            return show(lanes_of(heard, reading, tell))
+            heard = tuple(transcriber.read(first.emission, first.sound, each, tell) for each in readings[reading])
+            return show(lanes_of(reading, heard, tell))
         except Unwanted:
             return NOTHING_NEW
 
-    def lanes_of(first: Transcription, reading: str, tell: Progress) -> list[Lane]:
+    def lanes_of(reading: str, heard: tuple[Transcription, ...], tell: Progress) -> list[Lane]:
         """A lane for each decoder of this reading, or for each model."""
-        decoder, *more = readings[reading]
         if other is None:
-            again = [(name, transcriber.read(first.emission, first.sound, name, tell)) for name in more]
-            return [Lane(lane_names[name], each) for name, each in [(decoder, first), *again]]
-        second = other.transcribe((first.sound.sample_rate, first.sound.samples), decoder, tell)
+            return [Lane(lane_names[name], each) for name, each in zip(readings[reading], heard, strict=True)]
+        first = heard[0]
+        second = other.transcribe((first.sound.sample_rate, first.sound.samples), readings[reading][0], tell)
         return [Lane(transcriber.model.name, first), Lane(other.model.name, second)]
 
     def turn(parts: Parts | None, event: gr.EventData) -> tuple:
         """Another part, for the view and for what may be asked of it later."""
-        if parts is None or not 1 <= event.number <= len(parts):
+        if parts is None or event.number not in range(1, len(parts) + 1):
             return gr.skip(), gr.skip()
-        lanes = parts[event.number - 1]
+        lanes = parts[int(event.number) - 1]
         return lanes, lanes
 
     lanes, parts, opened = gr.State(time_to_live=3600), gr.State(time_to_live=3600), gr.State(READ)
@@ -128,7 +134,7 @@ def build(transcriber: Transcriber, other: Transcriber | None, examples: Sequenc
     shown = [text, view, lanes, parts]
     # One event for a recording, an upload, an example and the clearing of any of them.
     changed = recording.change(want, recording, shown, queue=False, show_progress="hidden", api_visibility="private")
-    transcribed = changed.then(transcribe, [recording, reading], shown, api_name="transcribe", **MODEL_QUEUE)
+    transcribed = changed.then(hear, [recording, reading], shown, concurrency_limit=None, api_visibility="private")
     read = reading.input(read_again, [parts, reading, recording], shown, api_visibility="private", **MODEL_QUEUE)
     turned = view.part(turn, parts, [view, lanes], api_visibility="private")
     events = transcribed, read, turned

@@ -22,7 +22,7 @@ class Wanted:
         """The recording of a page, or None when there is none any more."""
         self.paths[request.session_hash] = path
         for oldest in list(self.paths)[:-MOST_VISITORS]:
-            del self.paths[oldest]
+            self.paths.pop(oldest, None)
 
     def leave(self, request: gr.Request) -> None:
         """The page was closed."""

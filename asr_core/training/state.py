@@ -36,21 +36,22 @@ def load_state(path: Path, modules: dict[str, nn.Module], optimisers: list[torch
         with safe_open(path, framework="pt") as file:
             header = json.loads(file.metadata()["state"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            numbers, param_groups, random_state = header["numbers"], header["param_groups"], tensors["random_state"]
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise StateError(f"{path} is not the state of a training run, or is damaged. Delete it to start anew.") from error
     try:
         for module_name, module in modules.items():
             module.load_state_dict(_below(module_name, tensors))
-        for number, (optimiser, groups) in enumerate(zip(optimisers, header["param_groups"], strict=True)):
+        for number, (optimiser, groups) in enumerate(zip(optimisers, param_groups, strict=True)):
             slots: dict[int, dict[str, Tensor]] = {}
             for name, tensor in _below(f"optimiser{number}", tensors).items():
                 index, slot = name.split(".", 1)
                 slots.setdefault(int(index), {})[slot] = tensor
             optimiser.load_state_dict({"state": slots, "param_groups": groups})
-    except (RuntimeError, TypeError, ValueError) as error:
+        torch.set_rng_state(random_state)
+    except (RuntimeError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
         raise StateError(f"{path} belongs to another model. Choose another --out, or delete it to start anew.") from error
-    torch.set_rng_state(tensors["random_state"])
-    return header["numbers"]
+    return numbers
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """A recording of twelve minutes in Chromium: part by part, with the times of the whole; and work that nobody waits for."""
 
 import json
+import re
 import threading
 import time
 
@@ -12,6 +13,7 @@ from synthetic import RATE
 
 from asr_core import audio
 from asr_core.export import export_lanes
+from asr_core.page import wanted
 from asr_core.viewer.parts import LONGEST_S, Parts
 from asr_core.viewer.payload import Lane
 
@@ -123,6 +125,7 @@ def test_clearing_the_recording_ends_the_work_on_it_at_once(tab, tmp_path, monke
         finally:
             ended.set()
 
+    monkeypatch.setattr(wanted, "LONGEST_S", 5.0)
     monkeypatch.setattr(audio, "BLOCK", RATE)
     monkeypatch.setattr(audio, "blocks", slow)
     tab.get_by_label("Letters alone").click()
@@ -132,6 +135,7 @@ def test_clearing_the_recording_ends_the_work_on_it_at_once(tab, tmp_path, monke
     while len(given) < 3:
         tab.wait_for_timeout(50)
         assert time.monotonic() < deadline, "the work never began"
+    tab.get_by_text(re.compile("Listening")).first.wait_for()
     tab.get_by_label("Clear", exact=True).first.click()
     assert ended.wait(20)
     assert len(given) < 50, "it went on to the end"

@@ -14,10 +14,8 @@ from gradio_client.exceptions import AppError
 
 
 def test_an_example_is_transcribed_as_the_library_does(client, transcriber):
-    text, view = client.predict(handle_file(EXAMPLES[0].path), api_name="/transcribe")
-    assert text == transcriber.transcribe(EXAMPLES[0].path).text
-    assert [lane["name"] for lane in view["lanes"]] == ["letters alone", "with a language model"]
-    assert view["emissions"][0]["frames"] > 80 and view["audio"].endswith("recording.wav")
+    answer = client.predict(handle_file(EXAMPLES[0].path), api_name="/transcribe")
+    assert answer == transcriber.transcribe(EXAMPLES[0].path).as_dict()
 
 
 def write(path: Path, samples: np.ndarray, rate: int = 16_000) -> Path:
@@ -41,8 +39,7 @@ def test_bad_audio_gets_a_sentence_and_the_page_lives_on(client, tmp_path, name)
     make(tmp_path / f"{name}.wav")
     with pytest.raises((AppError, ValueError), match=sentence):
         client.predict(handle_file(next(tmp_path.iterdir())), api_name="/transcribe")
-    text, _ = client.predict(handle_file(EXAMPLES[1].path), api_name="/transcribe")
-    assert text
+    assert client.predict(handle_file(EXAMPLES[1].path), api_name="/transcribe")["text"]
 
 
 def test_an_uploaded_file_is_shown_word_by_word(tab, transcriber):

@@ -1,0 +1,136 @@
+"""Many people on one page: everybody gets the same as alone, sees their place in line, and nobody waits for who has left."""
+
+import os
+import signal
+import time
+
+import pytest
+from actions import EXAMPLES, words_of
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from load_test import Speaker, at_once
+
+import app
+from asr_core import audio
+from asr_core.reception import Reception
+
+CLIP = EXAMPLES[0].path
+
+
+def test_eight_clients_at_once_get_what_each_would_alone_and_a_live_stream_goes_on(url, transcriber):
+    paths = [EXAMPLES[number % len(EXAMPLES)].path for number in range(8)]
+    with Speaker(url, audio.load(CLIP)) as speaker:
+        time.sleep(0.5)
+        load = at_once(url, paths)
+    assert not load.errors
+    assert list(load.answers) == [transcriber.transcribe(path).text for path in paths]
+    # A generous limit: a caption that came in its turn among the clips would come after all of them.
+    assert len(speaker.delays) > 2 and sorted(speaker.delays)[len(speaker.delays) // 2] < max(load.seconds)
+
+
+@pytest.fixture(scope="module")
+def own_page(transcriber):
+    """A page and its reception, which nobody else uses."""
+    made = []
+
+    class Noted(Reception):
+        def __init__(self, *arguments) -> None:
+            super().__init__(*arguments)
+            made.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app, "Reception", Noted)
+        page = app.build(transcriber)
+    _, own_url, _ = page.launch(**app.LAUNCH, prevent_thread_lock=True, quiet=True)
+    yield own_url, made[0]
+    page.close()
+    made[0].close()
+
+
+@pytest.fixture
+def full(own_page):
+    """Its processes for short recordings have stopped, each with one, until they are sent on."""
+    own_url, desk = own_page
+    pids = [worker.process.pid for worker in desk.short.workers]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    for number in range(len(pids)):
+        desk.enter(CLIP)
+        wait_until(lambda number=number: len(desk.short.working) == number + 1)
+
+    def go_on() -> None:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+    yield own_url, desk, go_on
+    go_on()
+    wait_until(lambda: not desk.short.working and not desk.short.waiting)
+
+
+def wait_until(true) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def send(browser, url: str):
+    tab = browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()
+    tab.goto(url)
+    tab.wait_for_selector(".ctc-lens .empty")
+    tab.get_by_label("Upload file").first.click()
+    tab.locator("input[type=file]").first.set_input_files(CLIP)
+    return tab
+
+
+def test_the_place_in_line_is_in_sight_and_then_the_words(full, browser, transcriber):
+    url, desk, go_on = full
+    desk.enter(CLIP, visitor="somebody before")
+    tab = send(browser, url)
+    tab.get_by_text("You are second in line").first.wait_for()
+    desk.leave("somebody before")
+    tab.get_by_text("You are first in line").first.wait_for()
+    go_on()
+    tab.wait_for_selector(".ctc-lens .word")
+    assert words_of(tab) == [word.label for word in transcriber.transcribe(CLIP, "greedy").words]
+    tab.context.close()
+
+
+def test_whoever_closes_the_page_leaves_the_line(full, browser):
+    url, desk, _ = full
+    tab = send(browser, url)
+    wait_until(lambda: desk.short.waiting)
+    tab.context.close()
+    wait_until(lambda: not desk.short.waiting)
+
+
+def test_when_the_line_is_too_long_one_is_told_when_to_come_again(full):
+    url, desk, _ = full
+    before = desk.short.work_s, desk.short.audio_s
+    desk.short.work_s, desk.short.audio_s = 100.0, 1.0
+    desk.enter(CLIP, visitor="somebody before")
+    people = len(desk.short.working) + 1
+    with pytest.raises(
+        AppError, match=rf"^{people} people are being served just now. Try again in \d+ (seconds|minutes)\.$"
+    ):
+        Client(url, verbose=False).predict(handle_file(CLIP), api_name="/transcribe")
+    desk.short.work_s, desk.short.audio_s = before
+    desk.leave("somebody before")
+
+
+def test_those_who_wait_leave_the_rest_of_the_page_at_work(full, browser):
+    """Sixty wait in line, more than Gradio has threads by default; another looks at a lesson."""
+    url, desk, go_on = full
+    desk.short.most_wait_s = 1e6
+    client = Client(url, verbose=False)
+    jobs = [client.submit(handle_file(CLIP), api_name="/transcribe") for _ in range(60)]
+    wait_until(lambda: len(desk.short.waiting) >= 40)
+    tab = browser.new_page()
+    tab.goto(url)
+    tab.get_by_role("tab", name="Doctor").click()
+    tab.get_by_role("button", name="Show all the rules").click()
+    tab.locator("#rules").get_by_text("Softmax in place of log_softmax").first.wait_for()
+    tab.close()
+    assert len(desk.short.waiting) >= 40
+    go_on()
+    assert len({job.result()["text"] for job in jobs}) == 1

@@ -132,8 +132,9 @@ def forced_path(emission: Emission, tokens: Sequence[int]) -> tuple[int, ...]:
     targets = torch.tensor([tokens])  # (1, L)
     needed = int(frames_needed(targets, torch.tensor([len(tokens)])))
     if needed > len(emission):
+        kind = "tokens" if emission.alphabet.space is None else "letters and spaces"
         raise AlignmentError(
-            f"The text is too long for the audio: its {len(tokens)} letters and spaces need at least {needed} frames "
+            f"The text is too long for the audio: its {len(tokens)} {kind} need at least {needed} frames "
             f"({needed * emission.frame_s:.1f} s), and there are {len(emission)} ({len(emission) * emission.frame_s:.1f} s)."
         )
     path, _ = torchaudio.functional.forced_align(emission.log_probs[None], targets, blank=emission.alphabet.blank)

@@ -50,7 +50,7 @@ def test_the_forced_path_is_the_cheapest_of_all_that_spell_the_text_or_there_is_
     if not costs:
         needed = next(n for n in range(9) if any(spelled(p, blank) == tuple(tokens) for p in product(range(3), repeat=n)))
         with pytest.raises(
-            AlignmentError, match=rf"its {len(tokens)} letters.*at least {needed} frames.*there are {frames} "
+            AlignmentError, match=rf"its {len(tokens)} tokens need at least {needed} frames.*there are {frames} "
         ):
             forced_path(emission, tokens)
         return

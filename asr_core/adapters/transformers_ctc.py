@@ -13,7 +13,8 @@ from asr_core import hub
 from asr_core.adapters.samples import SampleModel, adapted
 from asr_core.checkpoint import CheckpointError
 
-PATTERNS = ("*.json", "*.safetensors", "*.model", "*.txt", "README.md")  # no pickles: they are not even fetched
+WEIGHTS = "model*.safetensors"  # in one file or several; what else is safetensors are other languages' adapters
+PATTERNS = (WEIGHTS, "*.json", "*.model", "*.txt", "README.md")  # no pickles: they are not even fetched
 NOT_INSTALLED = "hf:{} needs the library transformers, which is not installed: pip install transformers"
 
 
@@ -42,14 +43,15 @@ def load(name: str) -> SampleModel:
             folder = hub.fetch(name, PATTERNS)
         except hub.HubError as error:
             raise CheckpointError(str(error)) from error
-    if not list(folder.glob("*.safetensors")):
+    if not list(folder.glob(WEIGHTS)):
         raise CheckpointError(f"{name} holds no safetensors, and pickled weights, which may hold code, are not read.")
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        if type(config) not in transformers.MODEL_FOR_CTC_MAPPING:
+            raise CheckpointError(f"{name} is a {config.model_type} model, which has no CTC head.")
         extractor = transformers.AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=False)
         # Phones are read, never made of words: that would need a program beside Python.
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, do_phonemize=False)
-        _require_ctc(name, transformers, config)
         options = {"config": config, "trust_remote_code": False, "use_safetensors": True, "dtype": torch.float32}
         model, story = transformers.AutoModelForCTC.from_pretrained(folder, **options, output_loading_info=True)
     except CheckpointError:
@@ -67,11 +69,6 @@ def load(name: str) -> SampleModel:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"{name} cannot hear: {_first_sentence(error)}") from error
-
-
-def _require_ctc(name: str, transformers: Any, config: Any) -> None:
-    if type(config) not in transformers.AutoModelForCTC._model_mapping:
-        raise CheckpointError(f"{name} is a {config.model_type} model, which has no CTC head.")
 
 
 def _require_head(name: str, model: nn.Module, story: dict) -> None:

@@ -9,6 +9,7 @@ from asr_core.ctc import CtcError, ctc_loss
 from asr_core.doctor import Diagnosis, EvidenceError, diagnose, watch
 from asr_core.emission import Emission
 from asr_core.many import WorkersLost, transcribe_many
+from asr_core.posteriors import Posteriors, PosteriorsError
 from asr_core.reference import Reference, align
 from asr_core.sound import Sound
 from asr_core.text import Alphabet, TextError
@@ -18,5 +19,6 @@ from asr_core.transcription import Transcription
 DEFAULT_CHECKPOINT = Path(__file__).parent.parent / "checkpoints" / "fast"
 
 __all__ = ["DEFAULT_CHECKPOINT", "AlignmentError", "Alphabet", "AudioError", "Checkpoint", "CheckpointError", "CtcError"]
-__all__ += ["Diagnosis", "Emission", "EvidenceError", "Reference", "Sound", "Span", "TextError", "Transcriber"]
-__all__ += ["Transcription", "WorkersLost", "align", "ctc_loss", "diagnose", "transcribe_many", "watch"]
+__all__ += ["Diagnosis", "Emission", "EvidenceError", "Posteriors", "PosteriorsError", "Reference", "Sound", "Span"]
+__all__ += ["TextError", "Transcriber", "Transcription", "WorkersLost", "align", "ctc_loss", "diagnose", "transcribe_many"]
+__all__ += ["watch"]

@@ -12,20 +12,33 @@ import sys
 
 from asr_core import DEFAULT_CHECKPOINT, AlignmentError, AudioError, CheckpointError, EvidenceError, TextError, WorkersLost
 from asr_core.benchmark import BenchmarkError
-from asr_core.commands import benchmark, compress, diagnose, evaluate, language_model, prepare, transcribe
+from asr_core.commands import (
+    benchmark,
+    compress,
+    diagnose,
+    evaluate,
+    export_onnx,
+    language_model,
+    prepare,
+    push,
+    transcribe,
+)
 from asr_core.data.utterances import DataError
 from asr_core.files import sentence
 from asr_core.language_model import LanguageModelError
+from asr_core.onnx_export import OnnxError
+from asr_core.posteriors import PosteriorsError
+from asr_core.sharing import SharingError
 
 REFUSALS = (AlignmentError, AudioError, BenchmarkError, CheckpointError, DataError, EvidenceError, LanguageModelError)
-REFUSALS += (TextError, WorkersLost)
+REFUSALS += (OnnxError, PosteriorsError, SharingError, TextError, WorkersLost)
 
 
 def main() -> int:
     description = "Transcribe speech, align text with it, and measure a model."
     parser = argparse.ArgumentParser(prog="python -m asr_core", description=description)
     commands = parser.add_subparsers(dest="command", required=True)
-    for module in (transcribe, evaluate, diagnose, benchmark, prepare, language_model, compress):
+    for module in (transcribe, evaluate, diagnose, benchmark, prepare, language_model, compress, push, export_onnx):
         for command in module.add(commands):  # those that need a model
             command.add_argument("--checkpoint", default=str(DEFAULT_CHECKPOINT), metavar="DIR_OR_HUB_ID")
     args = parser.parse_args()

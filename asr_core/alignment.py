@@ -106,15 +106,19 @@ def _while_loud(sound: Sound, from_s: float, to_s: float) -> float:
 
 
 def word_spans(tokens: Sequence[Span]) -> tuple[Span, ...]:
-    """Tokens between spaces, joined: from the first letter's start to the last letter's end."""
+    """Tokens from one that begins with a space to the next, joined: from the start of the first to the end of the last. A
+    token that writes nothing but the space is in no word."""
+    parts: list[list[Span]] = [[]]
+    for token in tokens:
+        if token.label.startswith(" "):
+            parts.append([])
+        if token.label.strip(" "):
+            parts[-1].append(token)
     words = []
-    for is_space, letters in groupby(tokens, key=lambda token: token.label == " "):
-        if is_space:
-            continue
-        letters = list(letters)
+    for letters in filter(None, parts):
         frames = [letter.last - letter.first + 1 for letter in letters]
         score = sum(letter.score * count for letter, count in zip(letters, frames, strict=True)) / sum(frames)
-        label = "".join(letter.label for letter in letters)
+        label = "".join(letter.label for letter in letters).strip(" ")
         first, last = letters[0], letters[-1]
         words.append(Span(label, first.first, last.last, first.start_s, last.end_s, score))
     return tuple(words)
@@ -128,8 +132,9 @@ def forced_path(emission: Emission, tokens: Sequence[int]) -> tuple[int, ...]:
     targets = torch.tensor([tokens])  # (1, L)
     needed = int(frames_needed(targets, torch.tensor([len(tokens)])))
     if needed > len(emission):
+        kind = "tokens" if emission.alphabet.space is None else "letters and spaces"
         raise AlignmentError(
-            f"The text is too long for the audio: its {len(tokens)} letters and spaces need at least {needed} frames "
+            f"The text is too long for the audio: its {len(tokens)} {kind} need at least {needed} frames "
             f"({needed * emission.frame_s:.1f} s), and there are {len(emission)} ({len(emission) * emission.frame_s:.1f} s)."
         )
     path, _ = torchaudio.functional.forced_align(emission.log_probs[None], targets, blank=emission.alphabet.blank)

@@ -34,8 +34,9 @@ def read_batch(
     """For each, in turn and as soon as it is decoded: a reading by each of its decoders, all of one emission; or the
     reason why there is none. One alone may be of any length; it is then read window by window,
     and progress is told of it as by Transcriber.transcribe."""
-    if len(batch) == 1:
-        yield attempt(batch[0].path, _read_alone, transcriber, batch[0], progress)
+    if len(batch) == 1 or transcriber.model.takes_samples:  # not every library's models leave padding alone
+        for asked in batch:
+            yield attempt(asked.path, _read_alone, transcriber, asked, progress)
         return
     sounds = [attempt(asked.path, _listen, transcriber, asked.path) for asked in batch]
     # A header may promise less than is there; padding the others to that would take the memory of all.

@@ -15,7 +15,7 @@ from torch import Tensor
 from asr_core.alignment import forced_path
 from asr_core.emission import Emission
 from asr_core.lookahead import Lookahead, TextStates
-from asr_core.text import Alphabet, normalise
+from asr_core.text import Alphabet
 
 WIDTH = 256  # texts kept after each frame
 PIECE_S = 60.0  # a longer recording is read in pieces, since the time to align a text grows with the square of its length
@@ -101,7 +101,7 @@ def beam_decode(
 ) -> list[str]:
     """The best text of each utterance, as decoding.greedy_decode gives it. log_probs (B, T', V), lengths (B,)."""
     return [
-        normalise(alphabet.decode(beam_search(frames[:length].numpy(), alphabet.blank, language_model)[0].tokens))
+        " ".join(alphabet.decode(beam_search(frames[:length].numpy(), alphabet.blank, language_model)[0].tokens).split())
         for frames, length in zip(log_probs, lengths.tolist(), strict=True)
     ]
 
@@ -116,15 +116,17 @@ def beam_path(
     """The most probable path (T',) of the best text. after: the words before, for the language model. progress: called with
     the seconds that have been read, after each piece.
 
-    A recording over PIECE_S is cut where a space is surest, in the last third of each piece; that frame stays a space.
+    A recording over PIECE_S is cut where a space is surest, in the last third of each piece; that frame stays a space. In an
+    alphabet without a space it is cut where the blank is surest.
     """
-    space, longest = emission.alphabet.labels.index(" "), round(PIECE_S / emission.frame_s)
+    alphabet, longest = emission.alphabet, round(PIECE_S / emission.frame_s)
+    between = alphabet.blank if alphabet.space is None else alphabet.space
     path: list[int] = []
     while len(emission) - len(path) > longest:
         start, least = len(path), longest * 2 // 3
-        cut = start + least + int(emission.log_probs[start + least : start + longest, space].argmax())
+        cut = start + least + int(emission.log_probs[start + least : start + longest, between].argmax())
         piece, after = _piece_path(emission, start, cut, language_model, width, after)
-        path += [*piece, space]
+        path += [*piece, between]
         if progress:
             progress(len(path) * emission.frame_s)
     piece, _ = _piece_path(emission, len(path), len(emission), language_model, width, after)

@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import reprlib
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_tensors
+from torch import Tensor
 
-from asr_core import language_model, quantisation, replay
+from asr_core import hub, language_model, quantisation, replay
 from asr_core.features import FeatureConfig, LogMel
 from asr_core.files import readable, write_atomically, write_together
 from asr_core.language_model import LanguageModel
@@ -28,6 +29,7 @@ from asr_core.models import Encoder, build_encoder, describe_encoder
 from asr_core.replay import Replay, ReplayError
 from asr_core.settings import require_number
 from asr_core.text import Alphabet
+from asr_core.windows import ALIGNED, CONTEXT, WINDOW
 
 FORMAT = 1
 WEIGHTS, CONFIG, LANGUAGE_MODEL = "model.safetensors", "config.json", "language_model.safetensors"
@@ -43,7 +45,8 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model and everything needed to use it. training and metrics: how it was made and what it was measured at."""
+    """A model of ours, a recogniser.Recogniser, and everything needed to use it. training and metrics: how it was made and
+    what it was measured at."""
 
     name: str
     encoder: Encoder
@@ -53,11 +56,32 @@ class Checkpoint:
     metrics: dict = field(default_factory=dict)
     language_model: LanguageModel | None = None
     replay: Replay | None = None
+    card: str = ""
+    takes_samples: ClassVar[bool] = False
+    window: ClassVar[int] = WINDOW
+    context: ClassVar[int] = CONTEXT
 
     @property
     def frame_s(self) -> float:
         """Seconds in one encoder frame."""
         return self.features.frame_s * self.encoder.subsampling
+
+    @property
+    def stride(self) -> int:
+        return self.encoder.subsampling
+
+    @property
+    def step(self) -> int:
+        return ALIGNED * self.features.hop_length
+
+    @property
+    def least(self) -> int:
+        return self.features.n_fft // 2 + 1  # the edges are padded by reflection
+
+    def encode(self, features: Tensor) -> Tensor:
+        """(T, M) -> (T', V), before the softmax, in one piece."""
+        encoded = self.encoder(features.T[None, None], torch.tensor([len(features)]))
+        return encoded.logits[0]
 
     def log_mel(self) -> LogMel:
         return LogMel(self.features)
@@ -98,8 +122,9 @@ class Checkpoint:
 def load(source: str | Path) -> Checkpoint:
     """Read a folder, or fetch a Hub id such as "someone/model". Raises CheckpointError."""
     folder = Path(source)
+    name, card = folder.name, str(folder / "README.md")
     if not os.path.isdir(folder):
-        folder = _fetch(str(source))
+        folder, card = _fetch(str(source)), f"https://huggingface.co/{source}"
     config = _read_config(folder)
     try:
         alphabet = Alphabet.of_json(config["alphabet"])
@@ -116,22 +141,16 @@ def load(source: str | Path) -> Checkpoint:
         )
     _load_weights(encoder, folder)
     words, story = _load_words(folder, config, alphabet), _load_replay(folder)
-    return Checkpoint(folder.name, encoder.eval(), features, alphabet, made, measured, words, story)
+    return Checkpoint(name, encoder.eval(), features, alphabet, made, measured, words, story, card)
 
 
 def _fetch(source: str) -> Path:
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", source) or source.startswith("."):
+    if not hub.SHAPE.fullmatch(source):
         raise CheckpointError(f"There is no checkpoint folder {source}. Name a folder with {CONFIG} and {WEIGHTS} in it.")
-    from huggingface_hub import snapshot_download  # here, because only a Hub id needs the network
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
     try:
-        return Path(snapshot_download(source, allow_patterns=[WEIGHTS, CONFIG, LANGUAGE_MODEL, replay.FILE, "README.md"]))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise CheckpointError(
-            f"{source} is neither a folder here nor a model that could be fetched from the Hub. "
-            "Check the spelling and the network, or name a folder."
-        ) from error
+        return hub.fetch(source, (WEIGHTS, CONFIG, LANGUAGE_MODEL, replay.FILE, "README.md"))
+    except hub.HubError as error:
+        raise CheckpointError(f"There is no folder {source} here. {error}") from error
 
 
 def _read_config(folder: Path) -> dict:
@@ -231,7 +250,7 @@ def _load_words(folder: Path, config: dict, alphabet: Alphabet) -> LanguageModel
         words = replace(words, **{name: weights[name] for name in ("weight", "word_bonus")})
         require_number(words, "weight", least=0, most=1_000)
         require_number(words, "word_bonus", least=-1_000, most=1_000)
-        if " " not in alphabet.labels or alphabet.labels[alphabet.blank] == " ":
+        if alphabet.space is None:
             raise ValueError("the alphabet has no space, so it spells no words")
         return words
     except FileNotFoundError:

@@ -27,7 +27,8 @@ class Difference:
 
 
 def differences(first: Transcription, second: Transcription) -> tuple[Difference, ...]:
-    """The fewest edits that turn the first reading's letters into the second's (Levenshtein), in order of time."""
+    """The fewest edits that turn the first reading's letters into the second's (Levenshtein), in order of time. Upper and
+    lower case are the same letter: one model may write in capitals, and another not."""
     texts = [_letters(first.tokens), _letters(second.tokens)]
     if not texts[0][0] or not texts[1][0]:  # jiwer compares no empty text
         if texts[0][0] == texts[1][0]:
@@ -57,14 +58,16 @@ def _letters(tokens: Sequence[Span]) -> tuple[str, list[int]]:
     """
     text, owners, space = "", [], None
     for index, token in enumerate(tokens):
-        if token.label == " ":
-            space = index if space is None else space
-            continue
-        if space is not None and text:
-            text, owners = text + " ", [*owners, space]
-        space = None
-        text += token.label
-        owners += [index] * len(token.label)
+        for character in token.label.lower():
+            if character == " ":
+                space = index if space is None else space
+                continue
+            if space is not None and text:
+                text += " "
+                owners.append(space)
+            space = None
+            text += character
+            owners.append(index)
     return text, owners
 
 

@@ -8,7 +8,7 @@ from itertools import groupby
 from torch import Tensor
 
 from asr_core.emission import Emission
-from asr_core.text import Alphabet, normalise
+from asr_core.text import Alphabet
 
 
 def collapse(path: Sequence[int], blank: int) -> list[int]:
@@ -25,6 +25,6 @@ def greedy_decode(log_probs: Tensor, lengths: Tensor, alphabet: Alphabet) -> lis
     """The text of each utterance's most probable path. log_probs (B, T', V), or logits; lengths (B,)."""
     paths = log_probs.argmax(-1).tolist()  # (B, T')
     return [
-        normalise(alphabet.decode(collapse(path[:length], alphabet.blank)))
+        " ".join(alphabet.decode(collapse(path[:length], alphabet.blank)).split())
         for path, length in zip(paths, lengths.tolist(), strict=True)
     ]

@@ -42,6 +42,12 @@ class FeatureConfig:
         require_number(self, "floor", "std", least=1e-12, most=1e6)
         require_number(self, "mean", least=-1e6, most=1e6)
 
+    @classmethod
+    def at(cls, sample_rate: int) -> FeatureConfig:
+        """The same windows in seconds at another sample rate, Hz."""
+        window = round(0.025 * sample_rate)
+        return cls(sample_rate, n_fft=window, win_length=window, hop_length=round(0.01 * sample_rate))
+
     @property
     def frame_s(self) -> float:
         """Seconds from one frame to the next."""

@@ -79,15 +79,26 @@ class Heard:
         targets = torch.tensor([self.tokens])
         return float(F.ctc_loss(scores[:, None], targets, *counts, blank=self.alphabet.blank, reduction="none"))
 
+    @property
+    def kinds(self) -> str:
+        """What the tokens are, but for the blank."""
+        return (
+            "the sounds or pieces of words that the model knows" if self.alphabet.space is None else "the letters, the space"
+        )
+
     def name(self, token: int) -> str:
         if token == self.alphabet.blank:
             return "the blank"
-        return "the space" if self.alphabet.labels[token] == " " else f"“{self.alphabet.labels[token]}”"
+        return _named(self.alphabet.labels[token])
 
     def top(self, frame: int) -> list[tuple[str, float]]:
         """The frame's tokens with their probabilities, best first."""
         values, tokens = self.emission.log_probs[frame].exp().sort(descending=True)
         return [(self.name(token), value) for token, value in zip(tokens.tolist(), values.tolist(), strict=True)]
+
+
+def _named(label: str) -> str:
+    return "the space" if label == " " else f"“{label.strip()}”"
 
 
 def frames_and_probabilities(heard: Heard) -> Lesson:
@@ -100,7 +111,7 @@ def frames_and_probabilities(heard: Heard) -> Lesson:
         (
             f"The model cuts these {heard.sound.duration_s:.2f} seconds into {heard.frames} frames of "
             f"{1000 * heard.emission.frame_s:.0f} milliseconds.",
-            f"In every frame it shares out 100 % among {len(heard.alphabet)} tokens: the letters, the space, and the "
+            f"In every frame it shares out 100 % among {len(heard.alphabet)} tokens: {heard.kinds}, and the "
             "blank, which means “nothing new”.",
             f"In {sure} of the frames one token has more than 90 %. In frame {frame + 1} the model is least sure: {first} "
             f"has {_percent(one)} and {second} {_percent(other)}.",
@@ -238,7 +249,7 @@ def _frames(span: Span) -> int:
 
 
 def _quoted(span: Span) -> str:
-    return "the space" if span.label == " " else f"“{span.label}”"
+    return _named(span.label)
 
 
 def _count(number: int) -> str:

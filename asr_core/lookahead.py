@@ -45,7 +45,9 @@ class Lookahead:
 
     def __init__(self, model: LanguageModel, alphabet: Alphabet) -> None:
         self.model, self.weight, self.word_bonus = model, model.weight, model.word_bonus
-        self.space = alphabet.labels.index(" ")
+        if alphabet.space is None:
+            raise ValueError("A language model of words needs a token that parts words, and this alphabet has none.")
+        self.space = alphabet.space
         letters = sorted(set("".join(model.words)))
         column = {letter: index for index, letter in enumerate(letters)}
         # The last column of `child` is for every letter that no word has.

@@ -9,7 +9,7 @@ import torch
 from asr_core.alignment import forced_path
 from asr_core.ctc import ctc_loss
 from asr_core.metrics import ErrorCounts, character_errors, word_errors
-from asr_core.text import Alphabet, TextError, normalise
+from asr_core.text import Alphabet, TextError
 from asr_core.transcription import Transcription
 
 
@@ -63,7 +63,7 @@ def align(heard: Transcription, text: str) -> Reference:
     blank_cost = float(frame_costs[torch.tensor(path) == emission.alphabet.blank].sum())
     lengths = torch.tensor([len(emission)]), torch.tensor([len(tokens)])
     loss = float(ctc_loss(emission.log_probs[None], torch.tensor([tokens]), *lengths, emission.alphabet.blank))
-    reference = normalise(text)
+    reference = emission.alphabet.normalise(text)
     words, characters = word_errors(reference, heard.text), character_errors(reference, heard.text)
     return Reference(aligned, heard, costs, blank_cost, loss, words, characters)
 
@@ -72,9 +72,9 @@ def spell(text: str, alphabet: Alphabet) -> list[int]:
     """Token ids of a typed sentence. Raises TextError that names what the alphabet lacks and offers a spelling."""
     from asr_core.spelling import suggest  # here, because number words are wanted only then
 
-    text = normalise(text)
+    text = alphabet.normalise(text)
     if unknown := alphabet.unknown(text):
-        named = ", ".join(f"“{character}”" for character in unknown)
+        named = ", ".join(f"“{part}”" for part in unknown)
         suggestion = suggest(text, alphabet)
         offer = f" Nearest spelling: {suggestion}" if suggestion else ""
         raise TextError(f"The model's alphabet lacks {named}.{offer}", suggestion)

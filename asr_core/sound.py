@@ -27,6 +27,8 @@ class Part:
 
 WHOLE = Part()
 
+UNHEARD_RATE = 16_000  # Hz: what the duration of a recording without its sound is counted in
+
 
 @dataclass(frozen=True, eq=False)
 class Sound:
@@ -34,6 +36,7 @@ class Sound:
 
     Those of a long recording lie on disk: slice what you need, `[:]` is all. name: of the file it came from.
     part: times, as everywhere, are those of the whole recording; samples and frames are the part's own.
+    Where only the duration is known (`unheard`) there are no frames.
     """
 
     samples: np.ndarray | Spool
@@ -42,6 +45,17 @@ class Sound:
     frame_s: float
     name: str = "recording"
     part: Part = WHOLE
+
+    @classmethod
+    def unheard(cls, duration_s: float, name: str = "recording") -> Sound:
+        """A recording that is not at hand: as long as it was, without frames, and nothing of it counts as silent."""
+        samples = np.broadcast_to(np.float32(0), round(duration_s * UNHEARD_RATE))  # takes no memory
+        return cls(samples, UNHEARD_RATE, np.empty((0, 1), np.float32), 0.01, name)
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether the sound itself is here: to be drawn, played and measured."""
+        return len(self.features) > 0
 
     @property
     def duration_s(self) -> float:
@@ -63,7 +77,9 @@ class Sound:
             self,
             samples=self.samples[first * hop : stop * hop],
             features=self.features[first : stop + 1],  # as in a whole recording, one is centred on the end
-            part=replace(self.part, start_s=self.start_s + first * self.frame_s, levels=self.levels),
+            part=replace(
+                self.part, start_s=self.start_s + first * self.frame_s, levels=self.levels if self.is_heard else None
+            ),
         )
 
     def frame_at(self, time_s: float) -> int:
@@ -84,6 +100,8 @@ class Sound:
     @cached_property
     def loudness(self) -> np.ndarray:
         """(T,) in [0, 1]: the mean log-mel value of each frame, from the recording's quiet to its loud."""
+        if not self.is_heard:
+            return np.ones(1)
         quiet, loud = self.levels
         return np.clip((self._level - quiet) / max(loud - quiet, 1e-6), 0, 1)
 

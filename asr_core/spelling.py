@@ -18,20 +18,21 @@ MOST_DIGITS = 30  # beyond them numbers have no names
 
 
 def suggest(text: str, alphabet: Alphabet) -> str:
-    """`text` in the alphabet's own characters, as near as can be; what has no spelling is left out. May be empty."""
+    """`text` as the alphabet can spell it, as near as can be; what has no spelling is left out. May be empty."""
     text = CLOCK.sub(r"\1 \2", normalise(text))
     text = NUMBER.sub(lambda match: f" {_say(match)} ", text)
     for symbol, name in SYMBOLS.items():
         text = text.replace(symbol, name)
-    return normalise("".join(_spell(character, alphabet) for character in text))
+    text = alphabet.normalise("".join(_spell(character, alphabet) for character in alphabet.normalise(text)))
+    return "" if alphabet.unknown(text) else text
 
 
 def _spell(character: str, alphabet: Alphabet) -> str:
     """A character as the alphabet has it: itself, without its accents, or a space that parts what it stood between."""
-    if not alphabet.unknown(character):
+    if alphabet.writes(character):
         return character
     plain = unicodedata.normalize("NFKD", LETTERS.get(character, character))  # é -> e and an accent of its own
-    known = "".join(part for part in plain if not alphabet.unknown(part))
+    known = "".join(part for part in alphabet.normalise(plain) if alphabet.writes(part))
     if known or unicodedata.combining(character):
         return known
     return " "

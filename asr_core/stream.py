@@ -18,7 +18,6 @@ from asr_core import audio
 from asr_core.decoding import collapse
 from asr_core.emission import Emission
 from asr_core.sound import WHOLE, Part, Sound
-from asr_core.text import normalise
 from asr_core.transcription import Transcription
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ UPDATE_S = 0.5  # of new sound between two captions
 LAG_S = 3.0  # what the model hears after a frame before it is committed; with half of it twice as many letters differ
 CONTEXT_S = 8.0  # and before it
 LONGEST_S = 8.0  # without the end of a word; then a word may be cut
-ALIGNED = 8  # feature frames: windows start where strides fall as in the whole recording
 WIDTH = 64  # of the beam
 
 
@@ -46,10 +44,8 @@ class Stream:
 
     def __init__(self, transcriber: Transcriber, decoder: str | None = None) -> None:
         self.transcriber, self.decoder = transcriber, decoder
-        config = transcriber.model.features
-        self.rate, self.hop = config.sample_rate, config.hop_length
-        self.subsampling = transcriber.model.encoder.subsampling
-        self.frame_s = transcriber.model.frame_s
+        self.rate, self.frame_s = transcriber.model.features.sample_rate, transcriber.model.frame_s
+        self.frame = round(self.frame_s * self.rate)  # samples in an encoder frame
         self.resampler: audio.Resampler | None = None
         self.pieces: list[np.ndarray] = []  # all samples, at the model's rate
         self.received = 0
@@ -84,10 +80,9 @@ class Stream:
     def recent(self, seconds: float) -> Transcription | None:
         """The last seconds, CONTEXT_S at most, as they are read now, as a part of the talk. None before there is sound."""
         tail, tail_path = self.tail
-        frame = self.subsampling * self.hop  # samples
         frames = len(self.path) + len(tail_path)
-        first = max(self.window_start // frame, frames - round(min(seconds, CONTEXT_S) / self.frame_s))
-        samples = self.window[first * frame - self.window_start : self.updated - self.window_start]
+        first = max(self.window_start // self.frame, frames - round(min(seconds, CONTEXT_S) / self.frame_s))
+        samples = self.window[first * self.frame - self.window_start : self.updated - self.window_start]
         if frames == first or len(samples) <= self.transcriber.model.features.n_fft // 2:
             return None
         log_probs = torch.cat([*self.log_probs[first - frames :], tail])[first - frames :]  # a piece has a frame at least
@@ -124,7 +119,8 @@ class Stream:
             self.log_probs.append(log_probs[:cut])
         self.path += path[:cut]
         self.tail = log_probs[cut:], path[cut:]
-        self.caption = Caption(normalise(self.text), normalise(self._spell(path[cut:], self.path[-1:])), end / self.rate)
+        texts = (" ".join(text.split()) for text in (self.text, self._spell(path[cut:], self.path[-1:])))
+        self.caption = Caption(*texts, end / self.rate)
         self._forget()
 
     def _spell(self, path: Sequence[int], before: list[int]) -> str:
@@ -134,15 +130,19 @@ class Stream:
         return alphabet.decode(tokens[1:] if before and before[0] != alphabet.blank else tokens)
 
     def _cut(self, path: tuple[int, ...], stable: int) -> int:
-        """How many of the frames are committed: up to the last space before `stable`, so that no word is cut."""
+        """How many of the frames are committed: up to the last end of a word before `stable`, so that no word is cut."""
         alphabet = self.transcriber.model.alphabet
-        space, blank = alphabet.labels.index(" "), alphabet.blank
+        space, blank = alphabet.space, alphabet.blank
         old = path[: max(stable, 0)]
         if all(token in (space, blank) for token in old):
             return len(old)
-        spaces = [frame for frame, token in enumerate(old) if token == space]
-        if spaces and any(token not in (space, blank) for token in old[: spaces[-1]]):
-            return spaces[-1] + 1
+        ends = [  # behind a space, or before the first frame of a token that begins a word
+            frame + (token == space)
+            for frame, (before, token) in enumerate(zip((blank, *old), old, strict=False))
+            if token == space or token not in (blank, before) and alphabet.labels[token].startswith(" ")
+        ]
+        if ends and any(token not in (space, blank) for token in old[: ends[-1]]):
+            return ends[-1]
         if len(path) * self.frame_s < LONGEST_S:
             return 0
         blanks = [frame for frame, token in enumerate(old) if token == blank]
@@ -151,15 +151,13 @@ class Stream:
     def _encode(self, end: int) -> Tensor:
         """(N, V): the frames from the first that is not committed to sample `end`."""
         samples = self.window[: end - self.window_start]
-        if len(samples) <= self.transcriber.model.features.n_fft // 2:  # the edges are padded by reflection
+        if len(samples) < self.transcriber.model.least:
             return torch.zeros(0, len(self.transcriber.model.alphabet))
-        with torch.no_grad():
-            logits = self.transcriber.encode(self.transcriber.log_mel(torch.from_numpy(samples)))  # (T', V)
-        return logits.log_softmax(-1)[len(self.path) - self.window_start // (self.hop * self.subsampling) :]
+        return self.transcriber.log_probs(samples)[len(self.path) - self.window_start // self.frame :]
 
     def _forget(self) -> None:
         """Keep the context that the next window needs."""
-        oldest = len(self.path) * self.subsampling - round(CONTEXT_S * self.rate / self.hop)  # feature frame
-        start = max(0, oldest // ALIGNED * ALIGNED) * self.hop
+        oldest, step = len(self.path) * self.frame - round(CONTEXT_S * self.rate), self.transcriber.model.step  # samples
+        start = max(0, oldest // step * step)
         self.window = self.window[start - self.window_start :]
         self.window_start = start

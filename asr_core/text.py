@@ -1,10 +1,12 @@
-"""Text <-> token ids. The alphabet, its blank, and the one normalisation of transcripts."""
+"""Text <-> token ids. The alphabet, its blank, and how transcripts are normalised."""
 
 from __future__ import annotations
 
+import math
+import re
 import reprlib
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +15,9 @@ from asr_core.settings import require_text
 MOST_TOKENS, LONGEST_LABEL = 1 << 16, 64  # a token id travels in 16 bits; a label is a letter, or at most a word
 
 APOSTROPHES = "\u2018\u2019\u02bc\u0060\u00b4"  # what keyboards and typesetters put for '
+WORD_MARK = "\u2581"  # with which SentencePiece begins the pieces that begin a word
+SEPARATORS = ("|", "<space>", "[SPACE]")  # what toolkits call the token between words
+SPECIAL = re.compile(r"<.*>|\[.*\]")  # <unk>, [PAD]: tokens that spell nothing anybody would type
 
 
 class TextError(ValueError):
@@ -24,18 +29,35 @@ class TextError(ValueError):
 
 
 def normalise(text: str) -> str:
-    """Lower case, one kind of apostrophe, single spaces. Nothing else is changed and nothing is dropped."""
+    """A transcript for our own trainings: lower case, one kind of apostrophe, single spaces. Nothing else is changed and
+    nothing is dropped."""
     for apostrophe in APOSTROPHES:
         text = text.replace(apostrophe, "'")
     return " ".join(text.lower().split())
+
+
+def written(labels: Sequence[str], blank: int) -> tuple[str, ...]:
+    """The labels of another toolkit -> what each token writes, as Alphabet has them.
+
+    The mark of SentencePiece is a space. Where neither it nor a space is in any label, one of SEPARATORS is the space. Where
+    nothing parts words, and some labels have several characters, the tokens are phones, each written as a word of its own.
+    """
+    others = [label.replace(WORD_MARK, " ") or "<empty>" for index, label in enumerate(labels) if index != blank]
+    if not any(" " in label for label in others):
+        if separator := next((name for name in SEPARATORS if name in others), None):
+            others[others.index(separator)] = " "
+        elif any(len(label) > 1 and not SPECIAL.fullmatch(label) for label in others):
+            others = [f" {label}" for label in others]
+    return (*others[:blank], labels[blank] or "<blank>", *others[blank:])
 
 
 @dataclass(frozen=True)
 class Alphabet:
     """The tokens of a CTC model, in the order of its outputs.
 
-    labels: V strings, one for each output, the blank's included.
-    blank: index of the blank, which belongs to no text.
+    labels: V strings, one for each output: what the token writes, so that a text is its tokens' labels in a row. A space in
+    front of a label begins a word: " " alone among letters, " he" among pieces of words, " AH" among phones.
+    blank: index of the blank, which belongs to no text; its label is only a name.
     """
 
     labels: tuple[str, ...] = ("'", " ", *string.ascii_lowercase, "<blank>")
@@ -64,21 +86,87 @@ class Alphabet:
 
     @cached_property
     def _ids(self) -> dict[str, int]:
-        return {label: index for index, label in enumerate(self.labels) if index != self.blank}
+        """Of the tokens that spell something."""
+        return {
+            label: index
+            for index, label in enumerate(self.labels)
+            if index != self.blank and not SPECIAL.fullmatch(label.strip(" "))
+        }
+
+    @cached_property
+    def _characters(self) -> frozenset[str]:
+        return frozenset("".join(self._ids))
+
+    @cached_property
+    def _longest(self) -> int:
+        return max(map(len, self._ids), default=0)
+
+    @cached_property
+    def space(self) -> int | None:
+        """The token that parts words; None where there is none, or where the tokens that begin a word say so themselves."""
+        return None if self.opens_words else self._ids.get(" ")
+
+    @cached_property
+    def opens_words(self) -> bool:
+        """Whether words begin with tokens of their own, as with pieces of words and with phones."""
+        return any(label.startswith(" ") and label.strip(" ") for label in self._ids)
+
+    def normalise(self, text: str) -> str:
+        """`text` as this alphabet writes: in its case where it has but one, with its apostrophe, words parted by single
+        spaces, or by nothing where it has no space. Nothing else is changed."""
+        letters = "".join(self._characters)
+        if letters.upper() == letters != letters.lower():
+            text = text.upper()
+        elif letters.lower() == letters != letters.upper():
+            text = text.lower()
+        for apostrophe in APOSTROPHES:
+            if apostrophe not in self._characters:
+                text = text.replace(apostrophe, "'")
+        return (" " if " " in self._characters else "").join(text.split())
+
+    def writes(self, character: str) -> bool:
+        """Whether a character is in any label that spells something."""
+        return character in self._characters
 
     def unknown(self, text: str) -> tuple[str, ...]:
-        """The distinct characters of `text`, in order of appearance, that this alphabet cannot spell."""
-        return tuple(dict.fromkeys(character for character in text if character not in self._ids))
+        """What this alphabet cannot spell of `text`, each once, in order of appearance: characters that are in no label, or,
+        where there are none, words that no row of labels makes."""
+        missing = [character for character in text if character not in self._characters]
+        if not missing and self._longest > 1:
+            missing = [word for word in text.split(" ") if word and self._fewest(self._led(word)) is None]
+        return tuple(dict.fromkeys(missing))
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of `text`, one a character. Raises TextError naming every character that has no token."""
-        if unknown := self.unknown(text):
-            named = ", ".join(f"{character!r}" for character in unknown)
+        """The fewest tokens that write `text`, of several ways the one with the longest tokens first: one a letter, where
+        tokens are letters. (SentencePiece's own choice needs its model.) Raises TextError naming what has no token."""
+        tokens = self._fewest(self._led(text))
+        if tokens is None:
+            named = ", ".join(f"{part!r}" for part in self.unknown(text) or [text[:60]])
             raise TextError(
                 f"The alphabet has no token for {named} in {text[:60]!r}. "
                 "It spells with its own letters only: write numbers and symbols as words."
             )
-        return [self._ids[character] for character in text]
+        return tokens
+
+    def _led(self, text: str) -> str:
+        """With the space that begins the first word, where tokens begin words."""
+        return " " + text.lstrip(" ") if self.opens_words and text.strip(" ") else text
+
+    def _fewest(self, text: str) -> list[int] | None:
+        fewest: list[float] = [0.0] * (len(text) + 1)  # tokens from each character to the end
+        first = [0] * len(text)  # characters of the first of them
+        for start in reversed(range(len(text))):
+            fewest[start] = math.inf
+            for length in range(min(self._longest, len(text) - start), 0, -1):
+                if fewest[start + length] + 1 < fewest[start] and text[start : start + length] in self._ids:
+                    fewest[start], first[start] = fewest[start + length] + 1, length
+        if fewest[0] == math.inf:
+            return None
+        tokens, start = [], 0
+        while start < len(text):
+            tokens.append(self._ids[text[start : start + first[start]]])
+            start += first[start]
+        return tokens
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of token ids that have already been collapsed. Raises TextError if the blank is among them,

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asr_core import audio, checkpoint
+from asr_core import adapters, audio
 from asr_core.beam import WIDTH, beam_path
-from asr_core.checkpoint import Checkpoint
 from asr_core.decoding import greedy_path
 from asr_core.emission import Emission
-from asr_core.features import LogMelPieces
+from asr_core.features import LogMel, LogMelPieces
 from asr_core.lookahead import Lookahead
+from asr_core.recogniser import Recogniser
 from asr_core.sound import Sound
 from asr_core.spool import Spool
 from asr_core.stream import Stream
@@ -36,14 +36,14 @@ Progress = Callable[[str, float, float | None], None]  # what is being done, sec
 class Transcriber:
     """A loaded model. Safe to call from several threads: it holds no state between calls."""
 
-    def __init__(self, model: Checkpoint) -> None:
+    def __init__(self, model: Recogniser) -> None:
         self.model = model
-        self.log_mel = model.log_mel()
+        self.log_mel = LogMel(model.features)
 
     @classmethod
     def from_checkpoint(cls, source: str | Path) -> Transcriber:
-        """A checkpoint folder or a Hub id. Raises checkpoint.CheckpointError."""
-        return cls(checkpoint.load(source))
+        """A checkpoint folder, a Hub id, or another library's model: adapters.load. Raises checkpoint.CheckpointError."""
+        return cls(adapters.load(source))
 
     @cached_property
     def lookahead(self) -> Lookahead | None:
@@ -68,22 +68,24 @@ class Transcriber:
         """What the model makes of the sound, in one pass over it. Arguments and errors as those of transcribe."""
         config = self.model.features
         samples, features = Spool(), Spool(config.n_mels)
-        frames, windows = LogMelPieces(self.log_mel), self._windows()
+        frames, windows = LogMelPieces(self.log_mel), Windows(self.model)
         whole_s = audio.claimed_s(source) if progress else None
 
-        def mel_pieces() -> Iterator[np.ndarray]:
+        def pieces() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            """(S,), and the (T, M) that they complete."""
             for block in audio.blocks(source, config.sample_rate):
                 samples.append(block)
-                yield frames.feed(block)
+                yield block, frames.feed(block)
                 if progress:
                     progress("listening", len(samples) / config.sample_rate, whole_s)
-            yield frames.finish()
+            yield block[:0], frames.finish()
 
         log_probs: list[Tensor] = []  # (T', V) of each window
         try:
-            for mel in mel_pieces():
+            for block, mel in pieces():
                 features.append(mel)
-                log_probs += [logits.log_softmax(-1) for logits in windows.feed(torch.from_numpy(mel))]
+                rows = torch.from_numpy(block if self.model.takes_samples else mel)
+                log_probs += [logits.log_softmax(-1) for logits in windows.feed(rows)]
             log_probs += [logits.log_softmax(-1) for logits in windows.finish()]
         except OSError as error:
             if error.errno != errno.ENOSPC:
@@ -120,15 +122,13 @@ class Transcriber:
         """Live captions of one speaker: feed it sound as it comes."""
         return Stream(self, decoder)
 
-    def logits(self, features: Tensor) -> Tensor:
-        """(T, M) -> (T', V), before the softmax, window by window."""
-        windows = self._windows()
-        return torch.cat([*windows.feed(features), *windows.finish()])
+    def logits(self, rows: Tensor) -> Tensor:
+        """What the model takes, (T, M) or (S,) -> (T', V), before the softmax, window by window."""
+        windows = Windows(self.model)
+        return torch.cat([*windows.feed(rows), *windows.finish()])
 
-    def _windows(self) -> Windows:
-        return Windows(self.encode, self.model.encoder.subsampling)
-
-    def encode(self, features: Tensor) -> Tensor:
-        """(T, M) -> (T', V), before the softmax, in one piece."""
-        encoded = self.model.encoder(features.T[None, None], torch.tensor([len(features)]))
-        return encoded.logits[0]
+    @torch.no_grad()
+    def log_probs(self, samples: np.ndarray) -> Tensor:
+        """(S,) at the model's rate, as many as it needs at least -> (T', V), in one piece."""
+        heard = torch.from_numpy(samples)
+        return self.model.encode(heard if self.model.takes_samples else self.log_mel(heard)).log_softmax(-1)

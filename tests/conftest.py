@@ -1,6 +1,7 @@
 """One thread, no network, seeded examples; and the clips, encoders and checkpoints of `synthetic`, as fixtures."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -71,3 +72,19 @@ def run(monkeypatch, capsys):
         return code, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def online(tmp_path):
+    """Runs `python -m asr_core` in a process of its own, which may reach the Hub on this machine alone."""
+    from hub import hub  # here: most tests need none
+
+    with hub() as (address, models):
+
+        def run(*arguments, token: str = "secret") -> subprocess.CompletedProcess:
+            told = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "0", "HF_TOKEN": token}
+            command, root = [sys.executable, "-m", "asr_core", *map(str, arguments)], Path(__file__).parent.parent
+            return subprocess.run(command, cwd=root, env=os.environ | told, capture_output=True, text=True)
+
+        run.models, run.address = models, address
+        yield run

@@ -25,7 +25,7 @@ import torch
 from safetensors.torch import save as save_tensors
 from synthetic import RATE, speech_like, tiny_model
 
-from asr_core import EvidenceError, Transcriber, checkpoint, diagnose
+from asr_core import AudioError, EvidenceError, PosteriorsError, Transcriber, checkpoint, diagnose, posteriors
 from asr_core.checkpoint import CONFIG, LANGUAGE_MODEL, WEIGHTS, CheckpointError
 from asr_core.data.prepare import read_corpus
 from asr_core.data.utterances import DataError, read_speakers, read_utterances
@@ -147,6 +147,36 @@ def feed_array(data: bytes) -> None:
     feed_batch("npz")(changed.getvalue())
 
 
+def posteriors_of_noise() -> dict[str, np.ndarray]:
+    draw = np.random.default_rng(0)
+    return {
+        "log_probs": draw.standard_normal((12, 3)).astype(np.float32), "labels": np.array(["_", "▁a", "b"]),
+        "blank": np.array(0), "frame_duration_s": np.array(0.04), "audio": SOUND[:7_680], "sample_rate": np.array(RATE),
+    }  # fmt: skip
+
+
+def good_posteriors(suffix: str) -> bytes:
+    arrays = posteriors_of_noise()
+    if suffix == "npz":
+        file = io.BytesIO()
+        np.savez(file, **arrays)
+        return file.getvalue()
+    texts = {"labels": '["_", "▁a", "b"]', "blank": "0", "frame_duration_s": "0.04"}
+    return save_tensors({name: torch.from_numpy(arrays[name]) for name in ("log_probs", "audio", "sample_rate")}, texts)
+
+
+def feed_posteriors(suffix: str) -> Callable[[bytes], None]:
+    def feed(data: bytes) -> None:
+        path = folder() / f"posteriors.{suffix}"
+        path.write_bytes(data)
+        with suppress(AudioError, PosteriorsError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            heard = posteriors.load(path)
+            export_lanes([Lane("heard", heard.read())], "html")
+
+    return feed
+
+
 MANIFEST = "path\tspeaker\tsplit\tduration_s\ttext\tclient_id\tsentence\na/b.mp3\tx\ttrain\t1.5\tit's\tx\ty\n"
 TARGETS = {
     "config": part_of_a_checkpoint(CONFIG),
@@ -159,6 +189,8 @@ TARGETS = {
     "safetensors": Target(
         lambda: save_tensors({name: torch.from_numpy(array) for name, array in batch().items()}), feed_batch("safetensors")
     ),
+    "posteriors": Target(lambda: good_posteriors("npz"), feed_posteriors("npz")),
+    "posteriors-safetensors": Target(lambda: good_posteriors("safetensors"), feed_posteriors("safetensors")),
 }
 
 

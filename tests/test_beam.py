@@ -136,6 +136,14 @@ def test_a_long_recording_is_cut_at_spaces_and_says_the_same():
     assert len(beam_path(emission)) == len(path)
 
 
+def test_pieces_of_words_are_cut_at_blanks_and_say_the_same():
+    pieces = Alphabet((" ab", "c", " ", "_"), 3)
+    path = [0, 3, 1, 1, 3, 0, 0, 3, 3, 1, 3] * 20
+    logits = 8.0 * torch.nn.functional.one_hot(torch.tensor(path), 4)
+    emission = Emission(logits.log_softmax(-1), frame_s=4.5 * PIECE_S / len(path), alphabet=pieces)  # five pieces
+    assert pieces.decode(collapse(beam_path(emission, width=16), 3)) == pieces.decode(collapse(path, 3)) == " abc abc" * 20
+
+
 def test_a_long_silence_is_no_text():
     log_probs = torch.tensor([0.0, 0.0, 0.0, 6.0]).log_softmax(-1).expand(300, 4)
     path = beam_path(Emission(log_probs, PIECE_S / 100, TINY))

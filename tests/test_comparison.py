@@ -185,3 +185,15 @@ def test_a_token_of_several_characters_is_one_token():
     alphabet = Alphabet(("ch", "a", "c", "t", "_"), blank=4)
     (difference,) = differences(along([0, 1, 3], alphabet), along([2, 1, 3], alphabet))  # "chat", "cat"
     assert (difference.kind, difference.first, difference.second) == ("delete", (0, 1), (1, 1))  # of the h
+
+
+def test_capitals_and_pieces_are_compared_with_letters_by_what_they_spell():
+    capitals = Alphabet(("_", " ", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ"), 0)
+    pieces = Alphabet((" the", " ca", "t", " c", "ut", "_"), 5)
+    lower = reading("the cat")
+    upper = along([capitals.labels.index(letter) for letter in "THE CAT"], capitals)
+    cut = along([0, 5, 3, 4], pieces)
+    assert differences(lower, upper) == ()
+    assert differences(lower, along([0, 1, 2], pieces)) == ()
+    (difference,) = differences(lower, cut)
+    assert (difference.kind, difference.first, difference.second) == ("substitute", (5, 6), (2, 3))

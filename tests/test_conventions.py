@@ -50,7 +50,7 @@ def test_the_forced_path_is_the_cheapest_of_all_that_spell_the_text_or_there_is_
     if not costs:
         needed = next(n for n in range(9) if any(spelled(p, blank) == tuple(tokens) for p in product(range(3), repeat=n)))
         with pytest.raises(
-            AlignmentError, match=rf"its {len(tokens)} letters.*at least {needed} frames.*there are {frames} "
+            AlignmentError, match=rf"its {len(tokens)} tokens need at least {needed} frames.*there are {frames} "
         ):
             forced_path(emission, tokens)
         return
@@ -240,3 +240,14 @@ def test_a_letter_that_spikes_in_one_frame_is_no_fast_speech(frame_s, convention
     transcription = Transcription.of_path(path, emission_of(len(path), ALPHABET, 0, frame_s), sound, convention)
     assert transcription.text == "a is"
     assert transcription.warnings == {}
+
+
+def test_a_token_that_begins_with_a_space_begins_a_word():
+    alphabet = Alphabet((" he", "llo", " w", "orld", " ", "_"), 5)
+    path = (0, 0, 5, 1, 2, 3, 3, 5, 4, 5, 0, 4)
+    transcription = Transcription.of_path(path, emission_of(len(path), alphabet, 0), sound_of(np.ones(49), 0.48))
+    assert [(word.label, word.first, word.last) for word in transcription.words] == [
+        ("hello", 0, 3), ("world", 4, 6), ("he", 10, 10),
+    ]  # fmt: skip
+    assert transcription.text == "hello world he"
+    assert [token.label for token in transcription.tokens] == [" he", "llo", " w", "orld", " ", " he", " "]

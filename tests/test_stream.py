@@ -1,5 +1,7 @@
 """Live captions against the same recording read at once."""
 
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,10 @@ from synthetic import RATE, speech_like, tiny_model, tone
 from asr_core import DEFAULT_CHECKPOINT, AudioError, Transcriber, audio
 from asr_core.audio import Resampler
 from asr_core.data.utterances import read_manifest
+from asr_core.decoding import collapse
 from asr_core.metrics import character_errors
 from asr_core.stream import CONTEXT_S, LAG_S, LONGEST_S, UPDATE_S, Stream
+from asr_core.text import Alphabet
 
 EXAMPLES = read_manifest(Path(__file__).parent.parent / "examples" / "manifest.tsv")
 TOLERANCE = 0.08  # CER of the stream's text, taking the text of the whole recording for the truth
@@ -101,13 +105,26 @@ def test_resampled_in_pieces_it_is_the_whole_resampled(rate):
 
 def test_it_costs_the_same_however_long_one_talks(monkeypatch):
     transcriber, lengths = Transcriber(tiny_model()), []
-    encode = transcriber.encode
-    monkeypatch.setattr(transcriber, "encode", lambda features: lengths.append(len(features)) or encode(features))
+    log_probs = transcriber.log_probs
+    monkeypatch.setattr(transcriber, "log_probs", lambda samples: lengths.append(len(samples)) or log_probs(samples))
     stream = transcriber.stream()
     for second in range(90):
         stream.feed(speech_like(1.0, second), RATE)
-    most = 100 * (CONTEXT_S + LONGEST_S + LAG_S + UPDATE_S) + 20
+    most = RATE * (CONTEXT_S + LONGEST_S + LAG_S + UPDATE_S + 0.2)
     assert len(lengths) == 90 / UPDATE_S and max(lengths) <= most
+
+
+def test_pieces_of_words_are_committed_word_by_word():
+    labels = [f" {letter}" if index % 3 else letter for index, letter in enumerate("abcdefghijklmnopqrstuvwxyzäö")]
+    transcriber = Transcriber(replace(tiny_model(), alphabet=Alphabet((*labels, "<blank>"), 28)))
+    stream = transcriber.stream("greedy")
+    captions = [stream.feed(speech_like(0.5, number), RATE) for number in range(40)]
+    assert len({caption.committed for caption in captions}) > 10
+    for before, after in pairwise(captions):
+        assert after.committed == before.committed or after.committed.startswith(f"{before.committed} ".lstrip())
+    result = stream.finish()
+    assert result.text.startswith(captions[-1].committed)
+    assert result.text == " ".join(transcriber.model.alphabet.decode(collapse(result.path, 28)).split())
 
 
 def test_silence_is_no_text_and_is_refused_only_at_the_end():

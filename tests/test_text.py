@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_core.text import APOSTROPHES, Alphabet, TextError, normalise
+from asr_core.spelling import suggest
+from asr_core.text import APOSTROPHES, Alphabet, TextError, normalise, written
 
 ALPHABET = Alphabet()
 spellable = st.text("' abcdefghijklmnopqrstuvwxyz")
@@ -96,3 +97,118 @@ def test_every_kind_of_apostrophe_becomes_the_one_in_the_alphabet():
 @given(st.text())
 def test_normalising_twice_changes_nothing(text):
     assert normalise(normalise(text)) == normalise(text)
+
+
+# Alphabets of other kinds: capitals, pieces of words, phones, letters that no space parts.
+
+CAPITALS = Alphabet(written(("<pad>", "<s>", "</s>", "<unk>", "|", "'", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ"), 0), 0)
+PHONES = Alphabet(written(("HH", "AH", "L", "OW", "N", "[PAD]", "[UNK]"), 5), 5)
+CHARACTERS = Alphabet(written(("[PAD]", "漢", "字", "あ"), 0), 0)
+
+
+@st.composite
+def pieces(draw):
+    """SentencePiece's kind of alphabet over three letters: random pieces, and every letter for itself, so that it can spell
+    whatever there is."""
+    parts = draw(st.sets(st.text("abc", min_size=2, max_size=4), max_size=8))
+    starts = draw(st.sets(st.text("abc", min_size=1, max_size=4), min_size=1, max_size=8))
+    labels = ["a", "b", "c", "▁", *sorted(parts), *(f"▁{part}" for part in sorted(starts))]
+    labels = draw(st.permutations(labels))
+    blank = draw(st.integers(0, len(labels)))
+    labels.insert(blank, "<blank>")
+    return Alphabet(written(labels, blank), blank)
+
+
+def all_spellings(alphabet: Alphabet, text: str) -> list[list[int]]:
+    """Every row of tokens that writes the text, by trying each token at each place."""
+    if not text:
+        return [[]]
+    return [
+        [token, *rest]
+        for token, label in enumerate(alphabet.labels)
+        if token != alphabet.blank and text.startswith(label)
+        for rest in all_spellings(alphabet, text[len(label) :])
+    ]
+
+
+sentences = st.lists(st.text("abc", min_size=1, max_size=5), max_size=3).map(" ".join)
+
+
+@given(pieces(), sentences)
+def test_pieces_spell_a_sentence_with_the_fewest_tokens_the_longest_first(alphabet, text):
+    tokens = alphabet.encode(text)
+    assert " ".join(alphabet.decode(tokens).split()) == text
+    ways = all_spellings(alphabet, f" {text}" if text else "")
+    fewest = min(map(len, ways))
+    longest_first = max(
+        (tuple(len(alphabet.labels[token]) for token in way) for way in ways if len(way) == fewest), default=()
+    )
+    assert tuple(len(alphabet.labels[token]) for token in tokens) == longest_first
+
+
+@given(pieces(), sentences)
+def test_what_was_decoded_has_a_spelling_and_the_same_words(alphabet, text):
+    decoded = alphabet.decode(alphabet.encode(text))
+    assert alphabet.unknown(decoded) == ()
+    assert alphabet.encode(decoded) == alphabet.encode(text)
+
+
+@given(st.text("hello wurld'’ABC \t", max_size=20))
+def test_capitals_accept_what_is_typed_in_any_case(text):
+    spelled = CAPITALS.normalise(text)
+    assert CAPITALS.unknown(spelled) == ()
+    assert CAPITALS.normalise(CAPITALS.decode(CAPITALS.encode(spelled))) == spelled == CAPITALS.normalise(text.lower())
+
+
+def test_tokens_that_spell_nothing_are_read_but_never_typed():
+    assert CAPITALS.decode([3, 4, 6]) == "<unk> A"
+    assert CAPITALS.unknown("<UNK>") == ("<", ">")
+    assert (CAPITALS.space, CAPITALS.opens_words) == (4, False)
+
+
+def test_phones_are_words_of_their_own():
+    assert PHONES.encode("HH AH L OW") == [0, 1, 2, 3]
+    assert PHONES.decode([0, 1, 2, 3]).split() == ["HH", "AH", "L", "OW"]
+    assert PHONES.unknown("HH EH") == ("E",)  # a sound that no phone has
+    assert PHONES.unknown("HH LAH") == ("LAH",)  # letters that are there, but not in this order
+    with pytest.raises(TextError, match="'LAH'"):
+        PHONES.encode("HH LAH")
+    assert (PHONES.space, PHONES.opens_words) == (None, True)
+
+
+def test_where_nothing_parts_words_neither_does_a_typed_space():
+    assert CHARACTERS.encode(CHARACTERS.normalise("漢 字")) == [1, 2]
+    assert CHARACTERS.unknown("漢 字") == (" ",)
+    assert CHARACTERS.space is None
+
+
+@pytest.mark.parametrize(
+    ("labels", "labelled"),
+    [
+        (("_", "a", "|"), ("_", "a", " ")),
+        (("_", "a", "<space>"), ("_", "a", " ")),
+        (("_", "a", " ", "|"), ("_", "a", " ", "|")),  # a bar beside a space is a bar
+        (("_", "▁a", "|"), ("_", " a", "|")),
+        (("|", "a", "b"), ("|", "a", "b")),  # the blank's own name says nothing
+        (("_", "ab", "c"), ("_", " ab", " c")),
+        (("_", "<unk>", "c"), ("_", "<unk>", "c")),
+    ],
+)
+def test_labels_of_other_toolkits_become_what_each_token_writes(labels, labelled):
+    assert written(labels, 0) == labelled
+    assert written(written(labels, 0), 0) == labelled
+
+
+@pytest.mark.parametrize(
+    ("typed", "spelling"),
+    [("I have 3 cats", "I HAVE THREE CATS"), ("Crème, “brûlée”!", "CREME BRULEE"), ("£5", "FIVE POUNDS")],
+)
+def test_a_spelling_is_offered_in_the_alphabets_case(typed, spelling):
+    assert suggest(typed, CAPITALS) == spelling
+
+
+@given(pieces(), st.text("abcABC é3&", max_size=12))
+def test_what_is_offered_can_be_spelt_by_pieces_too(alphabet, text):
+    spelling = suggest(text, alphabet)
+    assert alphabet.unknown(spelling) == ()
+    assert " ".join(alphabet.decode(alphabet.encode(spelling)).split()) == spelling

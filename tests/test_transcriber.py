@@ -4,8 +4,8 @@ import soundfile as sf
 import torch
 from synthetic import MELS, RATE, speech_like, tiny_model, tone
 
-from asr_core import windows
 from asr_core.audio import AudioError
+from asr_core.checkpoint import Checkpoint
 from asr_core.data.batches import SpeechDataset, collate
 from asr_core.data.utterances import Utterance
 from asr_core.models import ENCODERS
@@ -50,7 +50,7 @@ def test_a_recording_of_90_seconds_read_in_windows_is_the_whole_everywhere(reade
 
 def test_without_context_the_seams_would_show(reader, monkeypatch):
     features = reader.log_mel(torch.from_numpy(speech_like(90.0)))
-    monkeypatch.setattr(windows, "CONTEXT", 0)
+    monkeypatch.setattr(Checkpoint, "context", 0)
     worst = (windowed(reader, features) - whole(reader, features)).abs().amax(-1)  # (T',)
     seam = WINDOW // 4
     assert worst[seam - 3 : seam + 3].max() > 100 * TOLERANCE

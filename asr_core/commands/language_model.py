@@ -63,7 +63,7 @@ def build(args: argparse.Namespace) -> int:
 
 
 def tune_weights(args: argparse.Namespace) -> int:
-    transcriber = Transcriber.from_checkpoint(args.checkpoint)
+    transcriber = Transcriber(checkpoint.load(args.checkpoint))
     model = transcriber.model
     if not model.language_model:
         raise LanguageModelError(f"{args.checkpoint} has no {checkpoint.LANGUAGE_MODEL}. Make one with language-model.")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from asr_core import AudioError, Transcriber, Transcription, align, transcribe_many
+from asr_core import AudioError, PosteriorsError, Transcriber, Transcription, align, posteriors, transcribe_many
 from asr_core.alignment import CONVENTIONS, require_room
 from asr_core.data.utterances import DataError
 from asr_core.export import CHOICES, ending, export_lanes
@@ -27,8 +27,12 @@ from asr_core.viewer.payload import Lane, reference_lanes
 def add(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
     transcribing = commands.add_parser("transcribe", help="write what was said in audio files")
     transcribing.add_argument(
-        "audio", nargs="+", type=Path, help="files, folders, and manifests: .tsv with a column path, from its own folder"
+        "audio", nargs="*", type=Path, help="files, folders, and manifests: .tsv with a column path, from its own folder"
     )
+    transcribing.add_argument(
+        "--emission", nargs="+", type=Path, metavar="FILE", help="instead of audio: what another model made of it, .npz or "
+        ".safetensors (docs/posteriors.md)"
+    )  # fmt: skip
     transcribing.add_argument("--workers", type=_whole, help=f"processes (default: one a core, here {cores()})")
     transcribing.set_defaults(run=transcribe)
 
@@ -56,6 +60,10 @@ def transcribe(args: argparse.Namespace) -> int:
 
     With --out: what is there already is left alone, so that the same command goes on where it was stopped.
     """
+    if bool(args.audio) == bool(args.emission):
+        raise DataError("Name audio files, folders or manifests to transcribe, or with --emission what a model made of one.")
+    if args.emission:
+        return transcribe_emissions(args)
     processes, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))  # torchrun's
     if processes > 1 and args.out is None:
         raise DataError(f"{processes} processes would mix their lines. Name an --out FOLDER.")
@@ -87,6 +95,24 @@ def transcribe(args: argparse.Namespace) -> int:
             bar.update()
     # torchrun ends every process when one of them fails, and a bad file must not stop the others.
     return 2 if failed and processes == 1 else 0
+
+
+def transcribe_emissions(args: argparse.Namespace) -> int:
+    """In the order of the input, by the decoder alone: the model that heard the recording is another's."""
+    failed = 0
+    for path in args.emission:
+        try:
+            heard = posteriors.load(path)
+        except (AudioError, PosteriorsError) as error:
+            print(error, file=sys.stderr)
+            failed += 1
+            continue
+        if heard.note:
+            print(f"{path.name}: {heard.note}", file=sys.stderr)
+        reading = heard.read(args.decoder or "greedy")
+        _, content = export_lanes([Lane("heard", reading)], args.format, args.spans)
+        _write(content.encode(), _target(Recording(path, path.name, path.stem), args))
+    return 2 if failed else 0
 
 
 def align_text(args: argparse.Namespace) -> int:

@@ -121,6 +121,8 @@ class Clip:
                 f"This recording is {sound.duration_s:.0f} s long; mistakes are made on {LONGEST_S:.0f} s at most. "
                 "Use a shorter one, or an example."
             )
+        if transcriber.model.takes_samples:
+            raise MistakeError("These mistakes look into the encoder, which only a model of ours shows. Choose one of ours.")
         self.transcriber, self.text = transcriber, text
         self.sound = replace(sound, samples=sound.samples[:], features=sound.features[:])
         self.model = transcriber.model

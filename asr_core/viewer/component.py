@@ -46,7 +46,10 @@ class AlignmentView(gr.HTML):
         """Lanes -> payload, with the sound as a cached WAV file that the browser fetches by its URL."""
         if not value:
             return None
-        path = sound_file(value[0].reading.sound, self.GRADIO_CACHE)
+        sound = value[0].reading.sound
+        if not sound.is_heard:
+            return {**payload(*value), "audio": None}
+        path = sound_file(sound, self.GRADIO_CACHE)
         audio = FileData(path=path, mime_type="audio/wav", meta={"_type": "gradio.FileData"})
         return {**payload(*value), "audio": audio.model_dump()}
 

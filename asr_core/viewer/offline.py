@@ -11,7 +11,7 @@ from pathlib import Path
 
 import soundfile as sf
 
-from asr_core.sound import Part
+from asr_core.sound import Part, Sound
 from asr_core.viewer.payload import Lane, payload
 
 STATIC = Path(__file__).parent / "static"
@@ -66,16 +66,21 @@ mount(document.querySelector(".ctc-lens")).show(JSON.parse(document.getElementBy
 def replay(*lanes: Lane) -> str:
     """One or two readings of a recording -> the HTML of a page that needs nothing else. The sound is in it as FLAC."""
     sound = lanes[0].reading.sound
-    flac = io.BytesIO()
-    sf.write(flac, sound.samples[:], sound.sample_rate, subtype="PCM_16", format="FLAC")
-    url = "data:audio/flac;base64," + base64.b64encode(flac.getvalue()).decode()
-    content = json.dumps({**payload(*lanes), "audio": {"url": url}}).replace("<", "\\u003c")  # no text can end the script
+    audio = {"url": _flac(sound)} if sound.is_heard else None
+    content = json.dumps({**payload(*lanes), "audio": audio}).replace("<", "\\u003c")  # no text can end the script
     return PAGE.format(
         title=escape(f"CTC Lens: {lanes[0].reading.text[:60] or 'a recording'}{_which(sound.part)}"),
         style=(STATIC / "alignment_view.css").read_text(encoding="utf-8"),
         payload=content,
         script="\n".join(map(_module, MODULES)),
     )
+
+
+def _flac(sound: Sound) -> str:
+    """As a data URL."""
+    flac = io.BytesIO()
+    sf.write(flac, sound.samples[:], sound.sample_rate, subtype="PCM_16", format="FLAC")
+    return "data:audio/flac;base64," + base64.b64encode(flac.getvalue()).decode()
 
 
 def _which(part: Part) -> str:

@@ -53,7 +53,7 @@ def heard_in(lanes: Sequence[Lane]) -> Transcription:
 def payload(*lanes: Lane) -> dict:
     """One or two lanes of the same recording -> everything the view needs but the sound itself.
 
-    The caller adds the sound under "audio" as {"url": ...}.
+    The caller adds the sound under "audio" as {"url": ...}, or None where it is not at hand; then the mel has no frames.
     """
     sound = lanes[0].reading.sound
     low, high = MEL_RANGE

@@ -17,7 +17,7 @@ from actions import (
 from synthetic import tiny_model
 
 import app
-from asr_core import Transcriber, align
+from asr_core import Transcriber, align, posteriors
 from asr_core.comparison import differences
 from asr_core.export import export_lanes
 from asr_core.viewer.offline import replay
@@ -267,6 +267,25 @@ def test_the_offline_page_works_from_disk_without_a_network(browser, tmp_path, e
     assert page.evaluate("window.plays[0][0]") == pytest.approx(expected.words[0].start_s, abs=1e-6)
     context.close()
     assert errors == [] and all(url.startswith(("file:", "data:", "blob:")) for url in requests)
+
+
+def test_a_reading_without_its_sound_is_shown_without_spectrogram_and_playback(browser, tmp_path, expected):
+    labels, blank = expected.emission.alphabet.labels, expected.emission.alphabet.blank
+    unheard = posteriors.of_arrays(expected.emission.log_probs, labels, blank, expected.emission.frame_s).read("greedy")
+    page_file = tmp_path / "replay.html"
+    page_file.write_text(replay(Lane("heard", unheard)))
+    page = browser.new_page()
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(page_file.as_uri())
+    page.wait_for_selector(".ctc-lens .word")
+    assert page.locator(".ctc-lens .word").all_inner_texts() == [word.label for word in unheard.words]
+    assert page.get_by_role("button", name="Play the recording").is_disabled()
+    assert "spectrogram" not in page.locator(".ctc-lens .gutter").inner_text()
+    page.locator(".ctc-lens .word").first.click()
+    assert explained(page) == unheard.words[0].first
+    page.close()
+    assert errors == []
 
 
 def test_a_notebook_shows_the_view_in_a_frame_of_its_own(browser, expected):

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  activeTokens, clock, entropy, explain, keptApart, neighbour, playRange, ruleOf, spanAt, spansWithin, topTokens,
+  activeTokens, clock, entropy, explain, keptApart, nameOf, neighbour, playRange, ruleOf, spanAt, spansWithin, spelled, topTokens,
 } from "../../asr_core/viewer/static/rules.mjs";
 import { decode, setConvention } from "../../asr_core/viewer/static/payload.mjs";
 import { letterX } from "../../asr_core/viewer/static/rows.mjs";
@@ -102,6 +102,21 @@ test("a difference marks the letters of both lanes", async () => {
   const difference = { kind: "substitute", first: [0, 1], second: [0, 1], start_s: 0, end_s: 0.5 };
   const result = await decode({ ...sent, lanes: [lane, lane], differences: [difference] });
   assert.deepEqual(result.lanes.map(({ tokens }) => tokens[0].difference), ["substitute", "substitute"]);
+});
+
+test("a piece of a word takes the room of its letters, and its space is seen", async () => {
+  const columns = (labels) => ({
+    ...spans, labels, first: pack(new Uint32Array(labels.map((_, i) => i))), last: pack(new Uint32Array(labels.map((_, i) => i))),
+    score: pack(new Uint8Array(labels.map(() => 255))),
+    times: { spike: pack(new Float32Array(labels.flatMap((_, i) => [i, i + 1]))), energy: pack(new Float32Array(labels.flatMap((_, i) => [i, i + 1]))) },
+  });
+  const words = { ...columns(["hello"]), last: pack(new Uint32Array([1])) };
+  const result = await decode({ ...sent, lanes: [{ ...lane, tokens: columns([" he", "llo"]), words, costs: pack(new Float32Array([])) }] });
+  const [{ tokens: [he, llo], words: [hello] }] = result.lanes;
+  assert.deepEqual([hello.letters, he.position, llo.position], [5, 0.5, 3]); // the middles of h-e and l-l-o
+  const perFrame = 100;
+  assert.equal(letterX(llo, { words: [hello] }, perFrame) - letterX(he, { words: [hello] }, perFrame), 2.5 * 13);
+  assert.deepEqual([nameOf(" he"), nameOf(" "), spelled(" ")], ["␣he", "space", "␣"]);
 });
 
 test("a clock shows hours only when there are any, and rounds before it carries", () => {

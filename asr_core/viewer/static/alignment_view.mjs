@@ -86,7 +86,8 @@ class AlignmentView {
     this.result = result;
     if (!result) return this.player.load(null);
     setConvention(result, this.convention ?? result.convention);
-    this.rows = layOut(result.lanes);
+    this.rows = layOut(result.lanes, result.mel.frames > 0);
+    this.playButton.disabled = result.mel.frames === 0;
     this.active = 0;
     this.difference = -1; // the first comes next
     this.text?.remove();

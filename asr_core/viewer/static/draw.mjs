@@ -2,7 +2,7 @@
 
 import { probability } from "./payload.mjs";
 import { letterX } from "./rows.mjs";
-import { clock, ruleOf, spanAt, spansWithin } from "./rules.mjs";
+import { clock, ruleOf, spanAt, spansWithin, spelled } from "./rules.mjs";
 
 /**
  * scene: {result, rows, view: {left, width, perSecond}, spectrogram, posteriors (Tiles), peaks (or null), atS (explained
@@ -88,7 +88,7 @@ function paintCells(context, lane, { y, height }, left, perFrame, first, last, c
     if (perFrame >= 9) {
       context.font = kept ? keptFont : mergedFont;
       context.fillStyle = kept && p > 0.55 ? colours.onCell : colours.text;
-      context.fillText(lane.labels[token] === " " ? "␣" : lane.labels[token], x + perFrame / 2, y + height / 2);
+      context.fillText(spelled(lane.labels[token]), x + perFrame / 2, y + height / 2);
     }
   }
 }
@@ -158,7 +158,7 @@ export function paintText(context, { result, rows, view, colours }) {
     context.font = colours.font(15, 600);
     for (const span of lane.tokens.slice(...spansWithin(lane.tokens, ...frames))) {
       if (perFrame >= 7 && span.label !== " ") {
-        context.fillText(span.label, letterX(span, lane, perFrame) - view.left, letters.y + letters.height / 2);
+        context.fillText(span.label.trim(), letterX(span, lane, perFrame) - view.left, letters.y + letters.height / 2);
       }
     }
     context.font = colours.font(14);

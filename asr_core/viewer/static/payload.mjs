@@ -37,15 +37,17 @@ async function unpackLane(lane, emissions) {
   return { ...emissions[lane.emission], emission: lane.emission, name, note, text, greedy, path, tokens, words, warnings };
 }
 
-/** Each letter learns its word and its place in it; each word how many letters it has. */
+/** Each token learns its word and where in it its middle stands, in letters; each word how many letters it has. */
 function setLetters(tokens, words) {
   let word = 0;
   for (const token of tokens) {
     while (word < words.length && token.first > words[word].last) word++;
     if (token.label === " " || word === words.length) continue;
     token.word = word;
-    token.position = words[word].letters ?? 0;
-    words[word].letters = token.position + 1;
+    const before = words[word].letters ?? 0;
+    const letters = token.label.trim().length;
+    token.position = before + (letters - 1) / 2;
+    words[word].letters = before + letters;
   }
 }
 
@@ -74,7 +76,7 @@ export async function decode(payload) {
       { kind, sides: [first, second], startS: start_s, endS: end_s }
     )),
     focus: payload.focus, // {lane, first, last} frame to look at, or null
-    audioUrl: payload.audio?.url ?? null,
+    audioUrl: payload.audio?.url ?? null, // null where the sound is not at hand
   };
   for (const { kind, sides } of result.differences) {
     result.lanes.forEach((lane, i) => lane.tokens.slice(...sides[i]).forEach((token) => (token.difference = kind)));

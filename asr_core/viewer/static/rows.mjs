@@ -2,8 +2,9 @@
 
 export const LETTER_WIDTH = 13; // between letters of the collapsed text, where the frames leave room
 
-/** -> {height, shared: {time, wave, spectrogram, posteriors}, lanes: [{title, cells, merge, letters, words}], captions} */
-export function layOut(lanes) {
+/** -> {height, shared: {time, wave, spectrogram, posteriors}, lanes: [{title, cells, merge, letters, words}], captions}
+ * heard: whether the sound is at hand; else its rows have no height. */
+export function layOut(lanes, heard) {
   let y = 0;
   const captions = [];
   const row = (height, gap, caption) => {
@@ -14,8 +15,8 @@ export function layOut(lanes) {
   };
   const shared = {
     time: row(18, 0),
-    wave: row(40, 2, "sound"),
-    spectrogram: row(112, 4, "spectrogram"),
+    wave: heard ? row(40, 2, "sound") : row(0, 0),
+    spectrogram: heard ? row(112, 4, "spectrogram") : row(0, 0),
     posteriors: row(84, 6, "probabilities"),
   };
   const blocks = lanes.map((lane) => ({

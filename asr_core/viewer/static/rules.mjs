@@ -9,7 +9,12 @@ export function ruleOf(path, blank, frame) {
 }
 
 export function nameOf(label) {
-  return label === " " ? "space" : label;
+  return label === " " ? "space" : spelled(label);
+}
+
+/** A label with its spaces to be seen: one in front begins a word. */
+export function spelled(label) {
+  return label.replaceAll(" ", "␣");
 }
 
 /** The rule that applied to a frame, as a sentence. */

@@ -51,11 +51,11 @@ export class TextLayer {
 
   letter(span, index, perFrame) {
     const isSpace = span.label === " ";
-    const element = this.span(span, index, isSpace ? "␣" : span.label, `${nameOf(span.label)}, ${describe(span, this.result.startS)}. Play it.`);
+    const element = this.span(span, index, isSpace ? "␣" : span.label.trim(), `${nameOf(span.label)}, ${describe(span, this.result.startS)}. Play it.`);
     element.className = `letter${isSpace ? " space" : ""} ${SHAPES[span.difference] ?? ""}`;
     element.tabIndex = -1; // the arrow keys step through frames, and so through letters
     element.style.left = `${letterX(span, this.result.lanes[index], perFrame)}px`;
-    element.style.width = `${Math.min(perFrame, LETTER_WIDTH)}px`;
+    element.style.width = `${Math.min(perFrame, LETTER_WIDTH) * span.label.length}px`;
     return element;
   }
 

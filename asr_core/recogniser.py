@@ -1,0 +1,45 @@
+"""What a Transcriber needs of a model: a checkpoint of ours has it, and so has any other library's behind an adapter."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+from asr_core.features import FeatureConfig
+from asr_core.language_model import LanguageModel
+from asr_core.replay import Replay
+from asr_core.text import Alphabet
+
+
+class Recogniser(Protocol):
+    """A CTC model that reads a row after another: samples (S,), or log-mel frames (T, M).
+
+    name: what it is called. card: where its makers, data and licence are told, an address or a file; "" where nobody did.
+    alphabet: of its outputs. features: the log-mel frames that its results show, and its sample rate.
+    takes_samples: whether its rows are samples; else they are those frames. stride: rows in an encoder frame.
+    window, context: how many rows of a long recording are kept of one window, and how many it sees to each side of them.
+    step: samples; sound that begins on one of its multiples has its encoder frames where the whole recording has them.
+    least: samples that it must have to give out anything.
+    language_model, replay: what came with it, if anything did.
+    """
+
+    name: str
+    card: str
+    alphabet: Alphabet
+    features: FeatureConfig
+    takes_samples: bool
+    stride: int
+    window: int
+    context: int
+    step: int
+    least: int
+    language_model: LanguageModel | None
+    replay: Replay | None
+
+    @property
+    def frame_s(self) -> float:
+        """Seconds in one encoder frame."""
+
+    def encode(self, rows: Tensor) -> Tensor:
+        """(S,) or (T, M), in one piece -> (T', V), before the softmax or after it."""

@@ -33,7 +33,7 @@ async def readings(
         elif progress is not None:
             place, waited_s = ticket.place, time.monotonic() - begun
             progress(waited_s / (waited_s + place.wait_s), desc=told(place))  # without a part, Gradio shows no sentence
-    return ticket.result()
+    return result.result()  # not the ticket's: asyncio would complain of an error that nobody looked at
 
 
 def told(place: Place) -> str:

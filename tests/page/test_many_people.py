@@ -1,8 +1,11 @@
 """Many people on one page: everybody gets the same as alone, sees their place in line, and nobody waits for who has left."""
 
+import asyncio
+import gc
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from actions import EXAMPLES, words_of
@@ -11,7 +14,8 @@ from gradio_client.exceptions import AppError
 from load_test import Speaker, at_once
 
 import app
-from asr_core import audio
+from asr_core import AudioError, audio
+from asr_core.page import waiting
 from asr_core.reception import Reception
 
 CLIP = EXAMPLES[0].path
@@ -116,6 +120,24 @@ def test_when_the_line_is_too_long_one_is_told_when_to_come_again(full):
         Client(url, verbose=False).predict(handle_file(CLIP), api_name="/transcribe")
     desk.short.work_s, desk.short.audio_s = before
     desk.leave("somebody before")
+
+
+def test_a_bad_file_leaves_no_complaint_in_the_servers_log(own_page, tmp_path):
+    _, desk = own_page
+    (tmp_path / "letter.wav").write_text("Dear aunt,\n" * 100)
+    complaints = []
+
+    async def ask() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["message"]))
+        with pytest.raises(AudioError, match="letter.wav is not a WAV file"):
+            await waiting.readings(desk, str(tmp_path / "letter.wav"), [None], "somebody")
+        while desk.short.working:
+            await asyncio.sleep(0.01)
+        gc.collect()
+
+    with ThreadPoolExecutor(1) as aside:  # the browser's loop is running in this thread
+        aside.submit(asyncio.run, ask()).result()
+    assert complaints == []
 
 
 def test_those_who_wait_leave_the_rest_of_the_page_at_work(full, browser):

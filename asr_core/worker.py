@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import multiprocessing
 import os
@@ -117,15 +118,16 @@ def _serve(transcriber: Transcriber, pipe: Connection, niceness: int) -> None:
     torch.set_num_threads(1)
     if hasattr(os, "nice"):
         os.nice(niceness)
-    while True:
-        batch = pipe.recv()
-        if batch is None:  # to stop what had just been finished
-            continue
-        try:
-            for result in read_batch(transcriber, batch, _teller(pipe)):
-                _send(pipe, result)
-        except Stopped as stopped:
-            _send(pipe, stopped)
+    with contextlib.suppress(EOFError, BrokenPipeError):  # the process that this one works for is gone
+        while True:
+            batch = pipe.recv()
+            if batch is None:  # to stop what had just been finished
+                continue
+            try:
+                for result in read_batch(transcriber, batch, _teller(pipe)):
+                    _send(pipe, result)
+            except Stopped as stopped:
+                _send(pipe, stopped)
 
 
 def _teller(pipe: Connection) -> Progress:

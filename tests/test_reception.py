@@ -265,10 +265,12 @@ time.sleep(60)
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="there is no /proc to find processes in")
-def test_its_processes_end_with_it(checkpoint_folder):
+def test_its_processes_end_with_it_and_say_nothing(checkpoint_folder):
     command = [sys.executable, "-c", SERVE, str(checkpoint_folder)]
-    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    server = subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes)
     assert server.stdout.readline() == "open\n"
     server.kill()
-    server.wait()
+    _, said = server.communicate(timeout=60)
     assert left_after(10, server.pid) == []
+    assert said == ""

@@ -124,7 +124,7 @@ def build(
                 waveform_options=gr.WaveformOptions(sample_rate=transcriber.model.features.sample_rate),
             )
         with gr.Column(scale=3):
-            text = gr.Textbox(label="What it heard", lines=3, buttons=["copy"], interactive=False)
+            text = gr.Textbox(label="What it heard", lines=3, max_lines=8, buttons=["copy"], interactive=False)
             reading = gr.Radio(
                 list(readings),
                 value=next(iter(readings)),

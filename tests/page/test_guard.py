@@ -1,6 +1,7 @@
 """What strangers may ask of the server: over HTTP against the launched page, and of the guard alone."""
 
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
@@ -9,6 +10,7 @@ from actions import EXAMPLES, heard, type_reference, wait_for_words
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
+from starlette.testclient import TestClient
 
 from asr_core.page import guard
 from asr_core.page.guard import Guard
@@ -20,20 +22,16 @@ async def count(request):
     return PlainTextResponse(str(len(await request.body())))
 
 
-def guarded(host: str = "10.0.0.1", guard_of: Guard | None = None) -> httpx.AsyncClient:
+def guarded(host: str = "10.0.0.1", guard_of: Guard | None = None) -> TestClient:
     """A client at this address of a guarded server that counts what it is sent."""
     app = guard_of or Guard(Starlette(routes=[Route(UPLOAD, count, methods=["GET", "POST"])]))
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app, client=(host, 1)), base_url="http://test")
+    return TestClient(app, client=(host, 1))
 
 
-async def unannounced(size: int):
+def unannounced(size: int) -> Iterator[bytes]:
+    """In pieces, without a Content-Length."""
     for _ in range(size // 1000):
         yield bytes(1000)
-
-
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
 
 
 @pytest.fixture
@@ -43,55 +41,45 @@ def small(monkeypatch):
     monkeypatch.setattr(guard, "MOST_REQUESTS", 6)
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("body", [bytes, unannounced], ids=["announced", "unannounced"])
-async def test_a_request_that_is_too_large_gets_a_sentence(small, body):
-    async with guarded() as client:
-        assert (await client.post(UPLOAD, content=body(10_000))).text == "10000"
-        answer = await client.post(UPLOAD, content=body(11_000))
+def test_a_request_that_is_too_large_gets_a_sentence(small, body):
+    client = guarded()
+    assert client.post(UPLOAD, content=body(10_000)).text == "10000"
+    answer = client.post(UPLOAD, content=body(11_000))
     assert answer.status_code == 413 and answer.text.endswith("Send a shorter recording.")
 
 
-@pytest.mark.anyio
-async def test_one_client_may_send_so_much_in_a_while_and_another_is_not_affected(small, monkeypatch):
+def test_one_client_may_send_so_much_in_a_while_and_another_is_not_affected(small, monkeypatch):
     app = Guard(Starlette(routes=[Route(UPLOAD, count, methods=["POST"])]))
-    async with guarded(guard_of=app) as client, guarded("10.0.0.2", app) as another:
-        for _ in range(2):
-            assert (await client.post(UPLOAD, content=bytes(10_000))).status_code == 200
-        assert (await client.post(UPLOAD, content=bytes(9_000))).status_code == 429
-        assert (await client.post(UPLOAD, content=unannounced(9_000))).status_code == 429
-        assert (await another.post(UPLOAD, content=bytes(9_000))).status_code == 200
-        now = guard.time.monotonic()
-        monkeypatch.setattr(guard.time, "monotonic", lambda: now + guard.WINDOW_S + 1)
-        assert (await client.post(UPLOAD, content=bytes(9_000))).status_code == 200
+    client, another = guarded(guard_of=app), guarded("10.0.0.2", app)
+    for _ in range(2):
+        assert client.post(UPLOAD, content=bytes(10_000)).status_code == 200
+    assert client.post(UPLOAD, content=bytes(9_000)).status_code == 429
+    assert client.post(UPLOAD, content=unannounced(9_000)).status_code == 429
+    assert another.post(UPLOAD, content=bytes(9_000)).status_code == 200
+    now = guard.time.monotonic()
+    monkeypatch.setattr(guard.time, "monotonic", lambda: now + guard.WINDOW_S + 1)
+    assert client.post(UPLOAD, content=bytes(9_000)).status_code == 200
 
 
-@pytest.mark.anyio
-async def test_one_client_may_ask_so_often(small):
-    async with guarded() as client:
-        codes = [(await client.post(UPLOAD, content=b"x")).status_code for _ in range(7)]
-    assert codes == [200] * 6 + [429]
+def test_one_client_may_ask_so_often(small):
+    client = guarded()
+    assert [client.post(UPLOAD, content=b"x").status_code for _ in range(7)] == [200] * 6 + [429]
 
 
-@pytest.mark.anyio
-async def test_whom_a_proxy_speaks_for_counts_on_a_space_alone(small, monkeypatch):
+def test_whom_a_proxy_speaks_for_counts_on_a_space_alone(small, monkeypatch):
     for on_a_space, codes in ((False, [200, 200, 429]), (True, [200, 200, 200])):
         monkeypatch.setattr(guard, "ON_A_SPACE", on_a_space)
-        async with guarded() as client:
-            answers = [
-                await client.post(UPLOAD, content=bytes(9_000), headers={"X-Forwarded-For": f"1.1.1.{n}, 10.0.0.1"})
-                for n in range(3)
-            ]
-        assert [answer.status_code for answer in answers] == codes
+        client = guarded()
+        spoken_for = [{"X-Forwarded-For": f"1.1.1.{number}, 10.0.0.1"} for number in range(3)]
+        assert [client.post(UPLOAD, content=bytes(9_000), headers=each).status_code for each in spoken_for] == codes
 
 
-@pytest.mark.anyio
-async def test_clients_are_forgotten(monkeypatch):
+def test_clients_are_forgotten(monkeypatch):
     monkeypatch.setattr(guard, "MOST_CLIENTS", 3)
     app = Guard(Starlette(routes=[Route(UPLOAD, count, methods=["POST"])]))
     for number in range(5):
-        async with guarded(f"10.0.0.{number}", app) as client:
-            await client.post(UPLOAD, content=b"x")
+        guarded(f"10.0.0.{number}", app).post(UPLOAD, content=b"x")
     assert list(app.clients) == ["10.0.0.2", "10.0.0.3", "10.0.0.4"]
 
 

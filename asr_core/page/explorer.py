@@ -127,7 +127,9 @@ def build(transcriber: Transcriber, other: Transcriber | None, examples: Sequenc
 
     shown = [text, view, lanes, parts]
     # One event for a recording, an upload, an example and the clearing of any of them.
-    changed = recording.change(want, recording, shown, queue=False, show_progress="hidden", api_visibility="private")
+    # It waits for no model: the guard lets nothing but the queue through, so it has a place of its own there.
+    at_once = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
+    changed = recording.change(want, recording, shown, **at_once)
     transcribed = changed.then(transcribe, [recording, reading], shown, api_name="transcribe", **MODEL_QUEUE)
     read = reading.input(read_again, [parts, reading, recording], shown, api_visibility="private", **MODEL_QUEUE)
     turned = view.part(turn, parts, [view, lanes], api_visibility="private")

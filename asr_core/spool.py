@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from tempfile import SpooledTemporaryFile
+from io import BytesIO
+from tempfile import TemporaryFile
 from threading import Lock
 
 import numpy as np
@@ -25,16 +26,23 @@ class Spool:
         self.row = row
         self.row_bytes = 4 * int(np.prod(row))
         self.rows = 0
-        self.file = SpooledTemporaryFile(MOST_IN_MEMORY)  # noqa: SIM115 - it lives as long as this object
+        self.file = BytesIO()
         self.lock = Lock()
 
     def append(self, rows: np.ndarray) -> None:
         """rows: (N, *row). Raises OSError when the disk is full."""
         if rows.shape[1:] != self.row:
             raise ValueError(f"Rows of shape {self.row} are spooled here; these have {rows.shape[1:]}.")
+        if not rows.size:
+            return
         with self.lock:
-            self.file.seek(self.rows * self.row_bytes)
-            self.file.write(np.ascontiguousarray(rows, np.float32).data.cast("B") if rows.size else b"")
+            size = self.rows * self.row_bytes
+            if isinstance(self.file, BytesIO) and size + len(rows) * self.row_bytes > MOST_IN_MEMORY:
+                file = TemporaryFile()  # noqa: SIM115 - it lives as long as this object
+                file.write(self.file.getbuffer())
+                self.file = file
+            self.file.seek(size)
+            self.file.write(np.ascontiguousarray(rows, np.float32).data.cast("B"))
             self.rows += len(rows)
 
     def __len__(self) -> int:
@@ -49,10 +57,12 @@ class Spool:
         start, stop, step = index.indices(self.rows)
         if step != 1:
             raise ValueError(f"A spool is sliced from one row to a later one; not in steps of {step}.")
-        with self.lock:
-            self.file.seek(start * self.row_bytes)
-            content = self.file.read(max(0, stop - start) * self.row_bytes)
-        return np.frombuffer(bytearray(content), np.float32).reshape(-1, *self.row)
+        rows = np.empty((max(0, stop - start), *self.row), np.float32)
+        if rows.size:
+            with self.lock:
+                self.file.seek(start * self.row_bytes)
+                self.file.readinto(rows.data.cast("B"))
+        return rows
 
     @property
     def descriptor(self) -> int | None:

@@ -67,7 +67,9 @@ class Transcriber:
     def listen(self, source: audio.AudioSource, progress: Progress | None = None) -> tuple[Emission, Sound]:
         """What the model makes of the sound, in one pass over it. Arguments and errors as those of transcribe."""
         config = self.model.features
-        samples, features = Spool(), Spool(config.n_mels)
+        # In a spool, the log-probabilities of a window lie in one piece with the others: each by itself, among the large
+        # arrays of the encoder that come and go, would leave holes in the memory that grow with the length.
+        samples, features, log_probs = Spool(), Spool(config.n_mels), Spool(len(self.model.alphabet))
         frames, windows = LogMelPieces(self.log_mel), Windows(self.model)
         whole_s = audio.claimed_s(source) if progress else None
 
@@ -80,13 +82,15 @@ class Transcriber:
                     progress("listening", len(samples) / config.sample_rate, whole_s)
             yield block[:0], frames.finish()
 
-        log_probs: list[Tensor] = []  # (T', V) of each window
+        def take(logits: Iterator[Tensor]) -> None:
+            for window in logits:  # (T', V)
+                log_probs.append(window.log_softmax(-1).numpy())
+
         try:
             for block, mel in pieces():
                 features.append(mel)
-                rows = torch.from_numpy(block if self.model.takes_samples else mel)
-                log_probs += [logits.log_softmax(-1) for logits in windows.feed(rows)]
-            log_probs += [logits.log_softmax(-1) for logits in windows.finish()]
+                take(windows.feed(torch.from_numpy(block if self.model.takes_samples else mel)))
+            take(windows.finish())
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
@@ -94,7 +98,7 @@ class Transcriber:
             raise audio.AudioError(f"The disk is full: there is no room for the sound. Make room in {folder}.") from error
         name = Path(source).name if isinstance(source, str | Path) else "recording"
         sound = Sound(samples, config.sample_rate, features, config.frame_s, name)
-        return Emission(torch.cat(log_probs), self.model.frame_s, self.model.alphabet), sound
+        return Emission(torch.from_numpy(log_probs[:]), self.model.frame_s, self.model.alphabet), sound
 
     def read(
         self, emission: Emission, sound: Sound, decoder: str | None = None, progress: Progress | None = None

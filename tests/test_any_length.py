@@ -151,14 +151,11 @@ def test_progress_never_goes_back_and_reaches_the_end(tiny, tmp_path, decoder):
 
 def test_a_full_disk_is_said_in_a_sentence(tiny, monkeypatch):
     class Full:
-        def __init__(self, most: int) -> None: ...
-
-        def seek(self, place: int) -> None: ...
-
         def write(self, content: bytes) -> None:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(spool_module, "SpooledTemporaryFile", Full)
+    monkeypatch.setattr(spool_module, "MOST_IN_MEMORY", 1)
+    monkeypatch.setattr(spool_module, "TemporaryFile", Full)
     with pytest.raises(AudioError, match="The disk is full: there is no room for the sound. Make room in "):
         tiny.transcribe((RATE, speech_like(1.0)))
 

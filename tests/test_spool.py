@@ -24,8 +24,8 @@ def filled(sizes: list[int], row: tuple[int, ...], most_in_memory: int) -> tuple
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(spool_module, "MOST_IN_MEMORY", most_in_memory)
         spool = Spool(*row)
-    for piece in np.split(whole, np.cumsum(sizes)[:-1]) if sizes else ():
-        spool.append(piece)
+        for piece in np.split(whole, np.cumsum(sizes)[:-1]) if sizes else ():
+            spool.append(piece)
     return spool, whole
 
 
@@ -39,7 +39,7 @@ def test_a_slice_is_that_of_the_array(sizes, row, most_in_memory, start, stop):
 
 
 def test_it_may_be_read_and_grow_in_turn():
-    spool = filled([10], (), 16)[0]
+    spool = filled([10], (), 1)[0]
     before = spool[:]
     spool.append(np.ones(5, np.float32))
     assert np.array_equal(spool[:], [*before, 1, 1, 1, 1, 1])

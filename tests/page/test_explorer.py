@@ -74,7 +74,7 @@ def test_space_plays_and_escape_stops(shown):
 
 def test_what_is_asked_for_before_the_sound_is_there_plays_when_it_comes(shown):
     held = []
-    shown.route("**/recording.wav", lambda route: held.append(route))
+    shown.route("**/*.wav", lambda route: held.append(route))
     shown.get_by_role("button", name="the streets were").click()
     shown.locator(".ctc-lens .word").get_by_text("the", exact=True).first.wait_for()
     shown.wait_for_function("() => document.querySelector('.ctc-lens .summary').textContent.startsWith('102 ')")

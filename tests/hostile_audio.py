@@ -178,7 +178,7 @@ def no_audio() -> Iterator[tuple[str, bytes]]:
 
 def silence_for_hours() -> Iterator[tuple[str, bytes]]:
     """A few kilobytes that are hours, beyond what is read, and some that do not say so."""
-    for minutes, rate in ((10, 8_000), (300, 8_000), (2_400, 1_000)):
+    for minutes, rate in ((2, 8_000), (300, 8_000), (2_400, 1_000)):
         file = io.BytesIO()
         with sf.SoundFile(file, "w", rate, 1, format="FLAC") as into:
             for _ in range(minutes):

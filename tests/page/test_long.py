@@ -1,9 +1,6 @@
 """A recording of twelve minutes in Chromium: part by part, with the times of the whole; and work that nobody waits for."""
 
 import json
-import re
-import threading
-import time
 
 import pytest
 import soundfile as sf
@@ -11,9 +8,7 @@ from actions import explained, heard, open_tab, type_reference, upload, words_of
 from speech import long_speech
 from synthetic import RATE
 
-from asr_core import audio
 from asr_core.export import export_lanes
-from asr_core.page import wanted
 from asr_core.viewer.parts import LONGEST_S, Parts
 from asr_core.viewer.payload import Lane
 
@@ -110,36 +105,3 @@ def test_a_short_recording_has_no_parts(tab):
     tab.get_by_role("button", name="the floors were").click()
     tab.wait_for_selector(".ctc-lens .word")
     assert tab.locator(".ctc-lens .parts").count() == 0
-
-
-def test_clearing_the_recording_ends_the_work_on_it_at_once(tab, tmp_path, monkeypatch):
-    sf.write(tmp_path / "minute.wav", long_speech(1), RATE)
-    blocks, given, ended = audio.blocks, [], threading.Event()
-
-    def slow(source, rate):
-        try:
-            for block in blocks(source, rate):
-                time.sleep(0.2)
-                given.append(len(block))
-                yield block
-        finally:
-            ended.set()
-
-    monkeypatch.setattr(wanted, "LONGEST_S", 5.0)
-    monkeypatch.setattr(audio, "BLOCK", RATE)
-    monkeypatch.setattr(audio, "blocks", slow)
-    tab.get_by_label("Letters alone").click()
-    tab.get_by_label("Upload file").first.click()
-    tab.locator("input[type=file]").first.set_input_files(tmp_path / "minute.wav")
-    deadline = time.monotonic() + 60
-    while len(given) < 3:
-        tab.wait_for_timeout(50)
-        assert time.monotonic() < deadline, "the work never began"
-    tab.get_by_text(re.compile("Listening")).first.wait_for()
-    tab.get_by_label("Clear", exact=True).first.click()
-    assert ended.wait(20)
-    assert len(given) < 50, "it went on to the end"
-    monkeypatch.setattr(audio, "blocks", blocks)
-    tab.wait_for_selector(".ctc-lens .empty", state="visible")
-    tab.get_by_role("button", name="the floors were").click()
-    tab.wait_for_selector(".ctc-lens .word")

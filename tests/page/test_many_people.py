@@ -3,20 +3,24 @@
 import asyncio
 import gc
 import os
+import re
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import soundfile as sf
 from actions import EXAMPLES, words_of
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from load_test import Speaker, at_once
+from speech import long_speech
+from synthetic import RATE
 
 import app
 from asr_core import AudioError, audio
 from asr_core.page import waiting
-from asr_core.reception import Reception
+from asr_core.reception import Left, Reception
 
 CLIP = EXAMPLES[0].path
 
@@ -156,3 +160,22 @@ def test_those_who_wait_leave_the_rest_of_the_page_at_work(full, browser):
     assert len(desk.short.waiting) >= 40
     go_on()
     assert len({job.result()["text"] for job in jobs}) == 1
+
+
+def test_clearing_a_long_recording_ends_the_work_on_it(own_page, browser, tmp_path):
+    own_url, desk = own_page
+    sf.write(tmp_path / "lecture.flac", long_speech(12), RATE)
+    context = browser.new_context()
+    tab = context.new_page()
+    tab.goto(own_url)
+    tab.wait_for_selector(".ctc-lens .empty")
+    tab.get_by_label("Upload file").first.click()
+    tab.locator("input[type=file]").first.set_input_files(tmp_path / "lecture.flac")
+    tab.get_by_text(re.compile("Listening|Reading")).first.wait_for()
+    wait_until(lambda: desk.long.working and desk.long.working[0].so_far)
+    (ticket,) = desk.long.working
+    tab.get_by_label("Clear", exact=True).first.click()
+    wait_until(ticket.future.done)
+    assert isinstance(ticket.future.exception(), Left) and ticket.so_far.done_s < 720
+    tab.wait_for_selector(".ctc-lens .empty", state="visible")
+    context.close()

@@ -168,7 +168,7 @@ def _write(content: bytes, target: Path | None) -> None:
         sys.stdout.write(content.decode())
     else:
         write_atomically(target, content)
-        print(target)
+        sys.stdout.write(f"{target}\n")  # in one piece: under torchrun nothing is buffered, and lines would mix
     sys.stdout.flush()
 
 

@@ -25,6 +25,7 @@ from asr_core.spool import Spool
 MIN_DURATION_S = 0.1  # a shorter clip holds no syllable
 MAX_DURATION_S = 4 * 3600.0
 BLOCK = 2**19  # samples read at once, all channels together: 33 s of one at 16 kHz
+BLOCK_S = 33.0  # and no more of what has a lower rate, since it becomes many more
 UNKNOWN = 2**62  # frames, and more: libsndfile's word for a header that does not tell, as FLAC's when written to a pipe
 LOUDEST = 1e6  # full scale is 1; some write the numbers of 16 or 24 bits as floats
 SILENCE_PEAK = 1e-4  # full scale is 1: -80 dB, below the noise of any microphone
@@ -130,8 +131,14 @@ def _array(rate: int, samples: np.ndarray | Spool, name: str) -> Iterator[tuple[
     samples = samples if isinstance(samples, Spool) else np.atleast_1d(samples)
     if len(samples) > MAX_DURATION_S * max(rate, MIN_RATE):
         raise _too_long(name, len(samples) / rate)
-    for start in range(0, max(1, len(samples)), BLOCK):
-        yield rate, _as_float(samples[start : start + BLOCK])
+    block = _block(rate, 1 if len(samples.shape) == 1 else samples.shape[1])
+    for start in range(0, max(1, len(samples)), block):
+        yield rate, _as_float(samples[start : start + block])
+
+
+def _block(rate: int, channels: int) -> int:
+    """Samples of each channel that are read at once."""
+    return max(1, min(BLOCK // max(1, channels), round(BLOCK_S * rate)))
 
 
 class _Forward(sf.SoundFile):
@@ -155,7 +162,7 @@ def _decode_sndfile(file: Path | io.BytesIO, name: str) -> Iterator[tuple[int, n
                         f"{name} was cut off: its header promises {claimed} bytes of sound and {there} are there. "
                         "Copy or upload it again."
                     )
-            read = partial(sound.read, max(1, BLOCK // sound.channels), dtype="float32", always_2d=True)
+            read = partial(sound.read, _block(sound.samplerate, sound.channels), dtype="float32", always_2d=True)
             yield sound.samplerate, read()
             while len(samples := read()):
                 yield sound.samplerate, samples

@@ -46,6 +46,14 @@ def wav(
     return b"RIFF" + struct.pack("<I", min(len(riff), 2**32 - 1)) + riff
 
 
+def ima_adpcm(data: bytes, block: int, samples: int) -> bytes:
+    """A WAV file of blocks of so many bytes that claim so many samples: libsndfile 1.2.2 multiplies both in 32 bits
+    (CVE-2026-37555), though not before it has found that they agree, which they do from 1 GB on."""
+    header = struct.pack("<HHIIHHHH", 0x11, 1, RATE, RATE // 2, block, 4, 2, samples)
+    riff = b"WAVEfmt " + struct.pack("<I", len(header)) + header + b"data" + struct.pack("<I", len(data)) + data
+    return b"RIFF" + struct.pack("<I", len(riff)) + riff
+
+
 def every_format() -> Iterator[tuple[str, bytes]]:
     """Whatever libsndfile writes: all subtypes of all containers that are taken."""
     samples = speech()[:RATE]
@@ -88,6 +96,8 @@ def strange_headers() -> Iterator[tuple[str, bytes]]:
         yield f"tag-{tag:04x}.wav", wav(data, tag=tag)
     for size in (0, 8, 15, 17, 2**31, 2**32 - 1):
         yield f"format-chunk-{size}.wav", wav(data, fmt=size)
+    for block, samples in ((256, 505), (256, 50_000), (5, 65_535), (4, 1), (1, 50_000), (0, 505), (65_535, 0)):
+        yield f"ima-adpcm-{samples}-in-{block}.wav", ima_adpcm(data, block, samples)
     whole = wav(data)
     yield "riff-size-0.wav", whole[:4] + bytes(4) + whole[8:]
     yield "rifx.wav", b"RIFX" + whole[4:]

@@ -74,7 +74,7 @@ def test_each_gives_a_result_or_one_sentence(outcomes):
 
 def test_each_in_five_seconds_and_all_in_a_gigabyte(outcomes):
     assert {name: said["took_s"] for name, said in outcomes.items() if said["took_s"] > SECONDS}.keys() <= ENDLESS
-    assert max(said["held"] for said in outcomes.values()) < BYTES
+    assert [name for name, said in outcomes.items() if said["held"] > BYTES] == []  # the first of them did it
 
 
 def test_whatever_libsndfile_writes_is_read(outcomes):

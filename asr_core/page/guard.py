@@ -8,9 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 from collections import OrderedDict, deque
 from dataclasses import dataclass
+from time import monotonic
 
 import gradio as gr
 from gradio import processing_utils
@@ -104,7 +104,7 @@ class Guard:
         if most <= 0 or int(Headers(scope=scope).get("content-length", 0)) > most:
             await refusal(most)(scope, receive, send_guarded)
             return
-        request = Request(time.monotonic())
+        request = Request(monotonic())
         with self.lock:
             self.clients[client].append(request)
 
@@ -123,7 +123,7 @@ class Guard:
 
     def left(self, client: str) -> int:
         """Bytes that it may still send now; 0 when it has sent too many or asked too often."""
-        oldest = time.monotonic() - WINDOW_S
+        oldest = monotonic() - WINDOW_S
         with self.lock:
             sent = self.clients.setdefault(client, deque())
             self.clients.move_to_end(client)

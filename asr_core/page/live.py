@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import threading
-import time
 from collections import OrderedDict
+from time import monotonic
 from typing import Any
 
 import gradio as gr
@@ -71,7 +71,7 @@ class Speakers:
 
     def talk(self, name: str) -> tuple[Stream | None, threading.Lock]:
         """The talk of that number, new if it is unknown; None when there are too many."""
-        now = time.monotonic()
+        now = monotonic()
         with self.lock:
             for old in [old for old, heard in self.heard.items() if now - heard > FORGOTTEN_S]:
                 self.end(old)

@@ -57,8 +57,8 @@ def test_one_client_may_send_so_much_in_a_while_and_another_is_not_affected(smal
     assert client.post(UPLOAD, content=bytes(9_000)).status_code == 429
     assert client.post(UPLOAD, content=unannounced(9_000)).status_code == 429
     assert another.post(UPLOAD, content=bytes(9_000)).status_code == 200
-    now = guard.time.monotonic()
-    monkeypatch.setattr(guard.time, "monotonic", lambda: now + guard.WINDOW_S + 1)
+    now = guard.monotonic()
+    monkeypatch.setattr(guard, "monotonic", lambda: now + guard.WINDOW_S + 1)
     assert client.post(UPLOAD, content=bytes(9_000)).status_code == 200
 
 

@@ -28,6 +28,7 @@ BLOCK = 2**19  # samples read at once, all channels together: 33 s of one at 16 
 BLOCK_S = 33.0  # and no more of what has a lower rate, since it becomes many more
 UNKNOWN = 2**62  # frames, and more: libsndfile's word for a header that does not tell, as FLAC's when written to a pipe
 LOUDEST = 1e6  # full scale is 1; some write the numbers of 16 or 24 bits as floats
+LONGEST_SILENCE_S = 1800.0  # at the beginning: hours of silence are small to send and long to read
 SILENCE_PEAK = 1e-4  # full scale is 1: -80 dB, below the noise of any microphone
 MIN_RATE, MAX_RATE = 1_000, 768_000  # Hz
 FFMPEG_SUFFIXES = {".m4a", ".mp4", ".aac", ".webm", ".wma", ".mka", ".mkv", ".amr", ".3gp"}
@@ -63,6 +64,9 @@ def blocks(source: AudioSource, sample_rate: int = 16_000) -> Iterator[np.ndarra
                 raise AudioError(
                     f"{name} is over {MAX_DURATION_S / 60:.0f} minutes long, the most that is read. Cut it first."
                 )
+            if length > LONGEST_SILENCE_S * sample_rate and peak < SILENCE_PEAK:
+                minutes = LONGEST_SILENCE_S / 60
+                raise AudioError(f"{name} begins with over {minutes:.0f} minutes of silence. Cut them off first.")
             if len(block):
                 yield block
     _require_speech(length, peak, name, sample_rate)

@@ -133,6 +133,14 @@ def test_a_long_file_is_refused_before_it_is_decoded(tmp_path, little_memory):
     assert "300 minutes" in refusal(path)
 
 
+def test_speech_may_come_late_but_hours_of_silence_are_not_waited_through(monkeypatch):
+    monkeypatch.setattr(audio, "LONGEST_SILENCE_S", 120.0)
+    silence = np.zeros(100 * RATE, np.float32)
+    late = (RATE, np.concatenate([silence, tone(1.0), silence, silence]))
+    assert len(audio.load(late)) == 301 * RATE
+    assert "begins with over 2 minutes of silence" in refusal((RATE, np.concatenate([silence, silence, tone(1.0)])))
+
+
 @needs_ffmpeg
 def test_a_playlist_cannot_make_ffmpeg_read_another_file(tmp_path):
     sf.write(tmp_path / "private.wav", tone(1.0), RATE)

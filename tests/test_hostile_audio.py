@@ -11,7 +11,6 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SECONDS, BYTES = 5.0, 1e9  # of processor for each file; the most that the process may ever hold
-ENDLESS = {"silent-for-ever.flac"}  # says nothing of its length: it is read for as long as the longest that is taken
 
 READ_THEM_ALL = """
 import json, resource, sys, time
@@ -73,7 +72,7 @@ def test_each_gives_a_result_or_one_sentence(outcomes):
 
 
 def test_each_in_five_seconds_and_all_in_a_gigabyte(outcomes):
-    assert {name: said["took_s"] for name, said in outcomes.items() if said["took_s"] > SECONDS}.keys() <= ENDLESS
+    assert {name: said["took_s"] for name, said in outcomes.items() if said["took_s"] > SECONDS} == {}
     assert [name for name, said in outcomes.items() if said["held"] > BYTES] == []  # the first of them did it
 
 
@@ -98,7 +97,7 @@ def test_what_is_no_audio_is_refused(outcomes):
         ("silent-for-2-minutes", "is silent"),
         ("silent-for-300", "300 minutes long; at most"),
         ("silent-for-2400", "2400 minutes long; at most"),
-        ("silent-for-ever", "over 240 minutes"),
+        ("silent-for-ever", "over 30 minutes of silence"),
         ("huge", "full scale is 1"),
         ("claims-a-day", "1440 minutes long; at most"),
         ("nan", "not numbers"),

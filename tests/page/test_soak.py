@@ -1,0 +1,10 @@
+"""Mixed traffic for three minutes: what python tests/soak.py does for thirty."""
+
+from asr_core import DEFAULT_CHECKPOINT
+from soak import soak
+
+
+def test_nothing_grows_and_nothing_slows_down():
+    soaked = soak(3.0, str(DEFAULT_CHECKPOINT))
+    assert len(soaked.log.answers) > 50
+    assert soaked.complaints() == []

@@ -116,7 +116,7 @@ LAUNCH = {
 
 
 def give_freed_memory_back() -> None:
-    """Linux's C library keeps what large arrays have left, in a heap for each of many threads: with Gradio's threads the page
+    """Linux's C library keeps what large arrays have left, in a heap for each of many threads: with Gradio's the page
     grew by 10 MB a minute. Two heaps do for all, and arrays get memory of their own. Elsewhere there is no such function."""
     most_heaps, own_memory_from = -8, -3  # M_ARENA_MAX, M_MMAP_THRESHOLD of malloc.h
     with contextlib.suppress(AttributeError, OSError, TypeError):

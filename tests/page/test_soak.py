@@ -1,7 +1,8 @@
 """Mixed traffic for three minutes: what python tests/soak.py does for thirty."""
 
-from asr_core import DEFAULT_CHECKPOINT
 from soak import soak
+
+from asr_core import DEFAULT_CHECKPOINT
 
 
 def test_nothing_grows_and_nothing_slows_down():

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import io
 import multiprocessing
+import multiprocessing.reduction
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.reduction import DupFd
 
 import torch
 
@@ -24,6 +25,8 @@ from asr_core.transcriber import Progress, Transcriber
 from asr_core.transcription import Transcription
 
 TELL_EVERY_S = 0.5
+# Forked processes share the model's memory and are there at once; only Linux can be relied on to fork what has threads.
+CONTEXT = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 
 
 class WorkerLost(RuntimeError):
@@ -59,9 +62,9 @@ class Worker:
 
     def _start(self) -> None:
         with self.starting:
-            self.pipe, theirs = multiprocessing.Pipe()
+            self.pipe, theirs = CONTEXT.Pipe()
             arguments = (self.transcriber, theirs, self.niceness)
-            self.process = multiprocessing.Process(target=_serve, args=arguments, daemon=True)
+            self.process = CONTEXT.Process(target=_serve, args=arguments, daemon=True)
             self.process.start()
             theirs.close()
 
@@ -113,7 +116,8 @@ def _let_go(kept: list[int]) -> None:
 
 
 def _serve(transcriber: Transcriber, pipe: Connection, niceness: int) -> None:
-    _let_go([pipe.fileno(), multiprocessing.parent_process().sentinel])
+    if CONTEXT.get_start_method() == "fork":
+        _let_go([pipe.fileno(), multiprocessing.parent_process().sentinel])
     settle()
     torch.set_num_threads(1)
     if hasattr(os, "nice"):
@@ -156,10 +160,10 @@ class _Pickler(pickle.Pickler):
     """What lies on disk stays there: its file changes hands."""
 
     def reducer_override(self, value: object) -> object:
-        if isinstance(value, Spool) and value.descriptor is not None:
-            return _taken_over, (DupFd(value.descriptor), value.row, len(value))
+        if isinstance(value, Spool) and value.descriptor is not None and hasattr(multiprocessing.reduction, "DupFd"):
+            return _taken_over, (multiprocessing.reduction.DupFd(value.descriptor), value.row, len(value))
         return NotImplemented
 
 
-def _taken_over(file: DupFd, row: tuple[int, ...], rows: int) -> Spool:
+def _taken_over(file: multiprocessing.reduction.DupFd, row: tuple[int, ...], rows: int) -> Spool:
     return Spool.of_file(file.detach(), row, rows)

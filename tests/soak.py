@@ -55,12 +55,13 @@ def processes(root: int) -> list[int]:
 
 
 def held(root: int) -> tuple[int, int, int]:
-    """(bytes of memory, what is shared counted once; open files; threads) of a process and all that it started."""
+    """(bytes of memory that is no file's, what is shared counted once; open files; threads) of a process and all that it
+    started."""
     memory = files = threads = 0
     for process in processes(root):
         with contextlib.suppress(OSError):  # it has just ended
             rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
-            memory += 1024 * int(rollup.split("Pss:")[1].split()[0])
+            memory += 1024 * int(rollup.split("Pss_Anon:")[1].split()[0])
             files += len(os.listdir(f"/proc/{process}/fd"))
             threads += len(os.listdir(f"/proc/{process}/task"))
     return memory, files, threads

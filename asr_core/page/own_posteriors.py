@@ -40,9 +40,9 @@ class OwnPosteriors:
 
 
 def build() -> OwnPosteriors:
-    with gr.Accordion("Or open posteriors of your own model (.npz, .safetensors)", open=False), gr.Row():
+    with gr.Accordion("Or open posteriors of your own model: .npz, .safetensors", open=False), gr.Row():
         with gr.Column(scale=2):
-            file = gr.File(label="Posteriors, .npz or .safetensors", type="filepath", height=120)
+            file = gr.File(label="Posteriors, .npz or .safetensors", type="filepath", height=120, elem_id="own")
             said = gr.Markdown(elem_id="said")
         with gr.Column(scale=3):
             gr.Markdown(WORDS)

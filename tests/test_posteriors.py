@@ -177,6 +177,30 @@ def test_silence_is_refused_as_silence(arrays):
         posteriors.of_arrays(**arrays | {"audio": np.zeros_like(arrays["audio"])})
 
 
+def test_no_more_is_read_than_was_allowed(arrays, tmp_path, monkeypatch):
+    path = saved(tmp_path / "clip.npz", arrays)
+    bytes_of, lasts_s = sum(array.nbytes for array in arrays.values()), len(arrays["log_probs"]) * 0.04
+    assert posteriors.load(path, bytes_of + 2_000, lasts_s + 0.01)
+    with pytest.raises(PosteriorsError, match="Save one recording a file"):
+        posteriors.load(path, bytes_of - 2_000)
+    with pytest.raises(PosteriorsError, match=r"frames of 0.04 s are 0 minutes; 0 are the most that is read here"):
+        posteriors.load(path, longest_s=lasts_s - 0.01)
+    monkeypatch.setattr(posteriors.audio, "load", None)  # a sound of hours is refused before it is resampled
+    with pytest.raises(PosteriorsError, match="but the audio lasts 1000.00 s"):
+        posteriors.of_arrays(**arrays | {"audio": np.zeros(1_000_000, np.int8), "sample_rate": 1_000})
+
+
+def test_an_emission_of_another_alphabet_is_read_without_the_language_model(arrays, heard):
+    transcriber = Transcriber.from_checkpoint(DEFAULT_CHECKPOINT)
+    own, other = (
+        posteriors.of_arrays(**{**arrays, "labels": labels}) for labels in (arrays["labels"], arrays["labels"][::-1])
+    )
+    assert transcriber.read(other.emission, other.sound, "beam").path == other.read("beam").path
+    assert transcriber.read(other.emission, other.sound).path == other.read("greedy").path
+    mended = transcriber.read(own.emission, own.sound)
+    assert mended.path != own.read("beam").path and mended.text == transcriber.read(heard.emission, heard.sound).text
+
+
 def test_nothing_is_unpickled(arrays, tmp_path):
     class Trap:
         def __reduce__(self):

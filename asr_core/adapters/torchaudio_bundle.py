@@ -54,10 +54,10 @@ def load(name: str) -> SampleModel:
         raise CheckpointError(f"{path} is damaged, or holds more than weights. Delete it, and try again.") from error
     labels = list(bundle.get_labels())  # the blank is the first
     rate, run, card = int(bundle.sample_rate), _Run(model), f"{CARD_URL}{name}.html"
-    return adapted(f"torchaudio:{name}", card, _licence(bundle), labels, 0, rate, run)
+    return adapted(f"torchaudio:{name}", card, licence_of(bundle), labels, 0, rate, run)
 
 
-def _licence(bundle: Wav2Vec2ASRBundle) -> str:
+def licence_of(bundle: Wav2Vec2ASRBundle) -> str:
     """As torchaudio's documentation of it says: "under MIT License and redistributed ..."."""
     found = re.search(r"under (.+?)(?: License)?\s+and\s+redistributed", bundle.__doc__ or "")
     return found[1] if found else ""

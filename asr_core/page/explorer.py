@@ -76,7 +76,7 @@ def build(
             return *NOTHING_NEW, gr.skip()
         wanted.now(request, path)
         reception.leave(request.session_hash)
-        return *(CLEARED if path is None else NOTHING_NEW), None
+        return *(CLEARED if path is None else NOTHING_NEW), gr.skip() if instead is None else None
 
     async def hear(path: str | None, reading: str, chosen: int, request: gr.Request, progress=BAR) -> tuple:
         """As show; nothing for a recording that was taken away meanwhile."""

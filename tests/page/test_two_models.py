@@ -132,10 +132,10 @@ def test_there_is_no_choice_where_there_is_but_one_model(tab):
 
 
 def test_one_that_cannot_be_loaded_is_named_before_the_page_opens(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(
-        "sys.argv", ["app.py", "--compare", str(app.DEFAULT_CHECKPOINT), "--compare", str(tmp_path / "gone")]
-    )
+    there, gone = app.DEFAULT_CHECKPOINT, tmp_path / "gone"
+    monkeypatch.setattr("sys.argv", ["app.py", "--compare", str(there), "--compare", str(gone)])
+    monkeypatch.setattr(app.torch, "set_num_threads", lambda _: None)
     assert app.main() == 2
     assert capsys.readouterr().err == (
-        f"app.py: There is no checkpoint folder {tmp_path}/gone. Name a folder with config.json and model.safetensors in it.\n"
+        f"app.py: There is no checkpoint folder {gone}. Name a folder with config.json and model.safetensors in it.\n"
     )

@@ -181,8 +181,12 @@ def test_no_more_is_read_than_was_allowed(arrays, tmp_path, monkeypatch):
     path = saved(tmp_path / "clip.npz", arrays)
     bytes_of, lasts_s = sum(array.nbytes for array in arrays.values()), len(arrays["log_probs"]) * 0.04
     assert posteriors.load(path, bytes_of + 2_000, lasts_s + 0.01)
-    with pytest.raises(PosteriorsError, match="Save one recording a file"):
+    with pytest.raises(PosteriorsError, match=r"^clip.npz holds 0 MB; 0 MB are the most. Save one recording a file.$"):
         posteriors.load(path, bytes_of - 2_000)
+    np.savez_compressed(path, **arrays | {"audio": np.zeros(250_000, np.float32)})
+    with pytest.raises(PosteriorsError, match="clip.npz holds 1 MB; 0 MB are the most"):
+        posteriors.load(path, bytes_of - 2_000)
+    saved(path, arrays)
     with pytest.raises(PosteriorsError, match=r"frames of 0.04 s are 0 minutes; 0 are the most that is read here"):
         posteriors.load(path, longest_s=lasts_s - 0.01)
     monkeypatch.setattr(posteriors.audio, "load", None)  # a sound of hours is refused before it is resampled
@@ -192,9 +196,8 @@ def test_no_more_is_read_than_was_allowed(arrays, tmp_path, monkeypatch):
 
 def test_an_emission_of_another_alphabet_is_read_without_the_language_model(arrays, heard):
     transcriber = Transcriber.from_checkpoint(DEFAULT_CHECKPOINT)
-    own, other = (
-        posteriors.of_arrays(**{**arrays, "labels": labels}) for labels in (arrays["labels"], arrays["labels"][::-1])
-    )
+    own = posteriors.of_arrays(**arrays)
+    other = posteriors.of_arrays(**arrays | {"labels": arrays["labels"][::-1]})
     assert transcriber.read(other.emission, other.sound, "beam").path == other.read("beam").path
     assert transcriber.read(other.emission, other.sound).path == other.read("greedy").path
     mended = transcriber.read(own.emission, own.sound)

@@ -12,7 +12,7 @@ from asr_core.posteriors import Posteriors
 from asr_core.recogniser import Recogniser
 
 # They bound what a visit keeps in memory, and how long a beam search over thousands of tokens takes: a minute or two.
-MOST_BYTES = 64 * 1024**2  # of a file's arrays, unpacked
+MOST_BYTES = 64_000_000  # of a file's arrays, unpacked
 LONGEST_S = 1800.0
 
 WORDS = """

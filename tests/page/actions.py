@@ -27,7 +27,7 @@ def drop_posteriors(tab, path: Path) -> None:
 
 def said(tab) -> str:
     """Of the posteriors that were dropped."""
-    return tab.locator("#said").inner_text()
+    return tab.locator("#said div.prose").inner_text().strip()  # not the sign that it is being worked on
 
 
 def pointer_over_frame(tab, result, frame: int) -> None:

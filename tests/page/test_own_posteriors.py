@@ -57,7 +57,7 @@ def pieces(tmp_path) -> Path:
 
 def drop(tab, path: Path) -> None:
     drop_posteriors(tab, path)
-    tab.locator("#said").get_by_text("frames of").wait_for()
+    tab.locator("#said").filter(has_text=f"{path.stem}: ").wait_for()
     tab.wait_for_selector(".ctc-lens .word")
 
 
@@ -118,7 +118,7 @@ def test_pieces_of_words_without_a_sound_are_shown_by_both_decoders(tab, pieces)
     open_tab(tab, "Learn")
     for step in range(1, 7):
         tab.locator("#lesson").get_by_text(f"{step} of 6").wait_for()
-        tab.get_by_role("button", name="Next").click() if step < 6 else None
+        tab.get_by_role("button", name="Next", exact=True).click() if step < 6 else None
     open_tab(tab, "Break it")
     tab.locator("#broken").get_by_text("made with the sound, and this reading came without it").wait_for()
 
@@ -130,16 +130,17 @@ def test_a_recording_and_a_file_take_each_others_place(tab, clip, pieces, transc
     tab.wait_for_function("document.querySelector('.ctc-lens .summary').textContent.startsWith('111 ')")
     assert heard(tab) == transcriber.transcribe(CLIP.path, "greedy").text
     tab.locator("#own input[type=file]").wait_for(state="attached")
-    tab.wait_for_function("document.querySelector('#said').innerText.trim() === ''")
+    tab.wait_for_function("document.querySelector('#said div.prose').innerText.trim() === ''")
     drop(tab, clip)
     assert heard(tab) == transcriber.transcribe(CLIP.path, "greedy").text.upper()
     tab.get_by_role("button", name="Record", exact=True).wait_for()  # where the example was
     drop(tab, pieces)
-    assert (heard(tab), frames_of(tab)) == ("hello world", len(PATH))
+    assert heard(tab) == "hello world"
+    tab.wait_for_function("document.querySelector('.ctc-lens .summary').textContent.startsWith('10 ')")
     tab.locator("#own").get_by_label("Clear").click()
     tab.wait_for_selector(".ctc-lens .empty", state="visible")
     assert heard(tab) == ""
-    tab.wait_for_function("document.querySelector('#said').innerText.trim() === ''")
+    tab.wait_for_function("document.querySelector('#said div.prose').innerText.trim() === ''")
 
 
 WRONG = {  # name of the file, what is changed in it -> what is said of it
@@ -186,8 +187,8 @@ def test_nothing_in_a_file_is_run(tab, arrays, tmp_path):
         drop_posteriors(tab, tmp_path / name)
         tab.locator("#said").get_by_text(telling).wait_for()
     labels = np.array([run, "[x](javascript:window.sprung=1)", "<script>window.sprung=1</script>", *arrays["labels"][3:]])
-    np.savez(tmp_path / f"**{run[:4]}.npz", **arrays | {"labels": labels, "blank": np.array(28)})
-    drop(tab, tmp_path / f"**{run[:4]}.npz")
+    np.savez(tmp_path / "strange.npz", **arrays | {"labels": labels, "blank": np.array(28)})
+    drop(tab, tmp_path / "strange.npz")
     type_reference(tab, run)
     tab.get_by_text("The model's alphabet lacks").first.wait_for()
     assert not (tmp_path / "sprung").exists() and tab.evaluate("() => window.sprung") is None

@@ -119,6 +119,13 @@ def test_every_toolkits_tokens_read_as_its_own_text(toolkit):
     assert (again.aligned.text, again.words.errors, again.characters.errors) == (text, 0, 0)
 
 
+def test_a_piece_that_spikes_in_one_frame_is_no_fast_speech():
+    assert posteriors.of_arrays(along([0, 1, 2, 0, 0], PIECES), PIECES, 0, 0.04).read().warnings == {}  # "hello" in 80 ms
+    letters = ("_", " ", *"helo")
+    fast = posteriors.of_arrays(along([2, 3, 4, 0, 4, 5], letters), letters, 0, 0.02).read()
+    assert fast.warnings == {0: "“hello” is 42 letters a second; nobody speaks over 30."}
+
+
 WRONG = {  # what is changed -> what is said of it, "…" for anything
     "transposed": (lambda a: {"log_probs": a["log_probs"].T}, "log_probs has shape (29, …29 labels: it lies on its side"),
     "a batch": (lambda a: {"log_probs": a["log_probs"][None]}, "log_probs has shape (1, …one recording: log_probs[0]?"),

@@ -24,7 +24,7 @@ from playwright.sync_api import Page, sync_playwright
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import app
-from asr_core import DEFAULT_CHECKPOINT, Transcriber, Transcription, audio
+from asr_core import DEFAULT_CHECKPOINT, Transcriber, audio, reception
 from asr_core.data.utterances import read_manifest
 from asr_core.viewer.component import STATIC
 from asr_core.viewer.payload import Lane, payload
@@ -67,20 +67,10 @@ SHOW = """async ([[one, other], times]) => {
 }"""
 
 
-class TimedTranscriber(Transcriber):
-    """Notes when the last reading of a recording was finished."""
-
-    finished: float
-
-    def read(self, *arguments: Any) -> Transcription:
-        result = super().read(*arguments)
-        self.finished = time.time()
-        return result
-
-    def sent(self, samples: np.ndarray) -> dict:
-        """What the page sends of a recording: both readings."""
-        letters = self.transcribe((16_000, samples), "greedy")
-        return payload(Lane("letters", letters), Lane("words", self.read(letters.emission, letters.sound, "beam")))
+def sent(transcriber: Transcriber, samples: np.ndarray) -> dict:
+    """What the page sends of a recording: both readings."""
+    letters = transcriber.transcribe((16_000, samples), "greedy")
+    return payload(Lane("letters", letters), Lane("words", transcriber.read(letters.emission, letters.sound, "beam")))
 
 
 def speech(seconds: float, start: int) -> np.ndarray:
@@ -90,8 +80,15 @@ def speech(seconds: float, start: int) -> np.ndarray:
     return np.resize(once, int(seconds * 16_000) - 160 * start)
 
 
-def to_pixels(tab: Page, transcriber: TimedTranscriber, seconds: float, folder: Path) -> list[float]:
-    times = []
+def to_pixels(tab: Page, seconds: float, folder: Path) -> list[float]:
+    times, finished = [], []
+    settle = reception._settle
+
+    def noted(*arguments: Any) -> None:
+        finished.append(time.time())
+        settle(*arguments)
+
+    reception._settle = noted  # called in this process when it has got a reading from another
     for repeat in range(REPEATS):
         path = folder / f"{seconds:.0f}-{repeat}.wav"
         sf.write(path, speech(seconds, repeat), 16_000)
@@ -102,7 +99,8 @@ def to_pixels(tab: Page, transcriber: TimedTranscriber, seconds: float, folder: 
         count = tab.evaluate("window.shown.length")
         tab.locator("input[type=file]").first.set_input_files(path)
         tab.wait_for_function(f"window.shown.length > {count}", timeout=120_000)
-        times.append(tab.evaluate("window.shown.at(-1)") / 1000 - transcriber.finished)
+        times.append(tab.evaluate("window.shown.at(-1)") / 1000 - finished[-1])
+    reception._settle = settle
     return times[1:]  # the first also fetches the view's own files
 
 
@@ -121,7 +119,7 @@ def memory_left_behind(tab: Page, sent: list[dict]) -> float:
 
 
 def main() -> None:
-    transcriber = TimedTranscriber.from_checkpoint(DEFAULT_CHECKPOINT)
+    transcriber = Transcriber.from_checkpoint(DEFAULT_CHECKPOINT)
     page = app.build(transcriber)
     _, url, _ = page.launch(**app.LAUNCH, prevent_thread_lock=True, quiet=True)
     print(f"{os.cpu_count()} cores, medians of {REPEATS - 1}\n")
@@ -133,16 +131,16 @@ def main() -> None:
             tab.add_init_script(WATCH)
             tab.goto(url)
             tab.wait_for_selector(".ctc-lens .empty")
-            times = to_pixels(tab, transcriber, seconds, Path(folder))
-            sent = [transcriber.sent(speech(seconds, start)) for start in (0, 1)]
-            redraws = tab.evaluate(REDRAW, [f"{url}gradio_api/file={STATIC.as_posix()}/", sent[0]])
+            times = to_pixels(tab, seconds, Path(folder))
+            payloads = [sent(transcriber, speech(seconds, start)) for start in (0, 1)]
+            redraws = tab.evaluate(REDRAW, [f"{url}gradio_api/file={STATIC.as_posix()}/", payloads[0]])
             print(
-                f"| {seconds} s | {len(json.dumps(sent[0])) / 1000:.0f} kB | {1000 * statistics.median(times):.0f} ms "
+                f"| {seconds} s | {len(json.dumps(payloads[0])) / 1000:.0f} kB | {1000 * statistics.median(times):.0f} ms "
                 f"| {statistics.median(redraws):.1f} ms | {np.percentile(redraws, 95):.1f} ms |",
                 flush=True,
             )
             if seconds == 30:
-                grown = memory_left_behind(tab, sent)
+                grown = memory_left_behind(tab, payloads)
             tab.close()
         print(f"\n50 further results of 30 s leave {grown:+.1f} MB in the browser's memory")
     page.close()

@@ -1,4 +1,4 @@
-"""CTC Lens, the page: python app.py [--checkpoint DIR_OR_HUB_ID] [--compare DIR_OR_HUB_ID].
+"""CTC Lens, the page: python app.py [--checkpoint MODEL] [--compare MODEL]...
 
 Layout and wiring; asr_core does the work, and asr_core/page/ builds the parts.
 """
@@ -11,6 +11,7 @@ import ctypes
 import importlib.util
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported: no call leaves the machine
@@ -43,13 +44,13 @@ Examples: LibriSpeech dev-clean (Panayotov et al. 2015, CC BY 4.0). Nothing you 
 """
 
 
-def build(transcriber: Transcriber, other: Transcriber | None = None) -> gr.Blocks:
-    """The page for one model; with `other`, every recording shows both models' readings."""
+def build(transcriber: Transcriber, others: Sequence[Transcriber] = ()) -> gr.Blocks:
+    """The page for one model; with `others`, every recording shows the reading of one of them, too."""
     reception = Reception(transcriber)
     with gr.Blocks(title="CTC Lens", delete_cache=(600, 3600), analytics_enabled=False) as page:
         visits = Visits(page)
         gr.Markdown(INTRODUCTION)
-        shared = explorer.build(transcriber, reception, visits, other, read_manifest(EXAMPLES))
+        shared = explorer.build(transcriber, reception, visits, others, read_manifest(EXAMPLES))
         with gr.Tabs() as tabs:
             with gr.Tab("Read") as tab:
                 explorer.show_what_was_heard(tab, shared)
@@ -127,8 +128,12 @@ def give_freed_memory_back() -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Open the CTC Lens page.")
-    parser.add_argument("--checkpoint", default=str(DEFAULT_CHECKPOINT), metavar="DIR_OR_HUB_ID", help="the model to show")
-    parser.add_argument("--compare", metavar="DIR_OR_HUB_ID", help="a second model, shown as a lane below the first")
+    parser.add_argument(
+        "--checkpoint", default=str(DEFAULT_CHECKPOINT), metavar="MODEL", help="a folder, a Hub id, hf:..., torchaudio:..."
+    )
+    parser.add_argument(
+        "--compare", action="append", default=[], metavar="MODEL", help="another, to show side by side; may be repeated"
+    )
     args = parser.parse_args()
     with_mcp = os.environ.get("CTC_LENS_MCP") == "1"
     if with_mcp and not importlib.util.find_spec("mcp"):
@@ -137,11 +142,11 @@ def main() -> int:
     torch.set_num_threads(1)  # people are served side by side; threads of one operation would wait for each other's cores
     try:
         transcriber = Transcriber.from_checkpoint(args.checkpoint)
-        other = Transcriber.from_checkpoint(args.compare) if args.compare else None
+        others = [Transcriber.from_checkpoint(each) for each in args.compare]
     except CheckpointError as error:
         print(f"app.py: {error}", file=sys.stderr)
         return 2
-    page = build(transcriber, other)
+    page = build(transcriber, others)
     give_freed_memory_back()  # now that the processes that read are made: they are faster without
     page.launch(**LAUNCH, mcp_server=with_mcp)
     return 0

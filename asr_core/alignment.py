@@ -157,14 +157,15 @@ def _letter_rate(word: Span) -> float:
     return len(word.label) / seconds if len(word.label) > 2 and seconds > 0 else 0.0
 
 
-def implausible(words: Sequence[Span], sound: Sound) -> dict[int, str]:
-    """Index of a word -> why its times are hard to believe."""
+def implausible(words: Sequence[Span], sound: Sound, by_letters: bool = True) -> dict[int, str]:
+    """Index of a word -> why its times are hard to believe. by_letters: whether the tokens are letters; a piece of a word
+    spikes in a frame or two, however many letters it writes, so that its rate says nothing."""
     reasons = {}
     for index, word in enumerate(words):
         seconds = word.end_s - word.start_s
         if seconds > LONG_WORD_S:
             reasons[index] = f"“{word.label}” lasts {seconds:.1f} s; a spoken word hardly lasts {LONG_WORD_S:.0f} s."
-        elif (rate := _letter_rate(word)) > FAST_LETTERS:
+        elif by_letters and (rate := _letter_rate(word)) > FAST_LETTERS:
             reasons[index] = f"“{word.label}” is {rate:.0f} letters a second; nobody speaks over {FAST_LETTERS:.0f}."
         elif sound.loudest(word.start_s, word.end_s) < SILENCE:
             reasons[index] = f"“{word.label}” lies where the recording is silent."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import zipfile
 from collections.abc import Collection
@@ -31,12 +32,13 @@ def read(
     try:
         readable(path, most_bytes)
         if (size := _unpacked_bytes(path)) > most_bytes:
-            most = f"{most_bytes // 1024**2:,} MB are the most. {advice}"
-            raise ArraysError(f"{path.name} holds {size // 1024**2:,} MB; {most}")
+            raise _too_large(path, size, most_bytes, advice)
         return (_of_safetensors if path.suffix == ".safetensors" else _of_npz)(path, wanted)
     except ArraysError:
         raise
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise _too_large(path, path.stat().st_size, most_bytes, advice) from error
         raise ArraysError(f"{path} cannot be read: {error.strerror or 'it is no file'}.") from error
     except Exception as error:  # a damaged file brings anything out of zipfile, numpy and Python's own tokenizer
         raise ArraysError(
@@ -58,6 +60,10 @@ def listed(names: Collection[str]) -> str:
     """The names of a file's arrays, for a sentence."""
     shown = ", ".join(name[:60] for name in sorted(names)[:10])
     return f"{shown} and {len(names) - 10} more" if len(names) > 10 else shown or "nothing"
+
+
+def _too_large(path: Path, size: int, most_bytes: int, advice: str) -> ArraysError:
+    return ArraysError(f"{path.name} holds {size / 1e6:,.0f} MB; {most_bytes / 1e6:,.0f} MB are the most. {advice}")
 
 
 def _unpacked_bytes(path: Path) -> int:

@@ -22,6 +22,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from asr_core import hub, language_model, quantisation, replay
+from asr_core.cards import card_of, licence_of
 from asr_core.features import FeatureConfig, LogMel
 from asr_core.files import readable, write_atomically, write_together
 from asr_core.language_model import LanguageModel
@@ -57,6 +58,7 @@ class Checkpoint:
     language_model: LanguageModel | None = None
     replay: Replay | None = None
     card: str = ""
+    licence: str = ""
     takes_samples: ClassVar[bool] = False
     window: ClassVar[int] = WINDOW
     context: ClassVar[int] = CONTEXT
@@ -122,7 +124,7 @@ class Checkpoint:
 def load(source: str | Path) -> Checkpoint:
     """Read a folder, or fetch a Hub id such as "someone/model". Raises CheckpointError."""
     folder = Path(source)
-    name, card = folder.name, str(folder / "README.md")
+    name, card = folder.name, card_of(folder)
     if not os.path.isdir(folder):
         folder, card = _fetch(str(source)), f"https://huggingface.co/{source}"
     config = _read_config(folder)
@@ -141,7 +143,8 @@ def load(source: str | Path) -> Checkpoint:
         )
     _load_weights(encoder, folder)
     words, story = _load_words(folder, config, alphabet), _load_replay(folder)
-    return Checkpoint(name, encoder.eval(), features, alphabet, made, measured, words, story, card)
+    licence = licence_of(folder)
+    return Checkpoint(name, encoder.eval(), features, alphabet, made, measured, words, story, card, licence)
 
 
 def _fetch(source: str) -> Path:

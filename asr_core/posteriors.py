@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from asr_core import arrays, audio
+from asr_core.audio import MAX_DURATION_S
 from asr_core.beam import beam_path
 from asr_core.decoding import greedy_path
 from asr_core.doctor.kinds import SUM_TOLERANCE, Kind, kind_of
@@ -57,13 +58,14 @@ def of_arrays(
     audio: object = None,
     sample_rate: int | None = None,
     name: str = "recording",
+    longest_s: float = MAX_DURATION_S,
 ) -> Posteriors:
     """One recording as a model sees it. Raises PosteriorsError, or audio.AudioError for a sound that is none.
 
     log_probs: (T', V), from torch, numpy or anything that becomes an array; probabilities and logits are told apart from
     log-probabilities, and made such. labels: V strings, the blank's included, as the toolkit has them (text.written).
     blank: which of them. frame_duration_s: seconds from a frame to the next. audio: (S,) or (S, channels), what was heard;
-    without it there is nothing to play, and no spectrogram. sample_rate: its, in Hz.
+    without it there is nothing to play, and no spectrogram. sample_rate: its, in Hz. longest_s: no more is read.
     """
     values, labels, blank = _values(log_probs), _labels(labels), _single("blank", blank)
     frame_duration_s = _single("frame_duration_s", frame_duration_s)
@@ -77,20 +79,27 @@ def of_arrays(
         alphabet = Alphabet(written(labels, blank), blank)
     except ValueError as error:
         raise PosteriorsError(f"labels cannot be used: {error}") from error
+    if (frames_s := len(values) * frame_duration_s) > longest_s:
+        raise PosteriorsError(
+            f"{len(values):,} frames of {frame_duration_s:g} s are {frames_s / 60:.0f} minutes; {longest_s / 60:.0f} are "
+            "the most that is read here. Save a part of them."
+        )
     log_probs, note = _normalised(values)
     emission = Emission(log_probs, frame_duration_s, alphabet)
     return Posteriors(emission, _sound(emission, audio, sample_rate, name), note)
 
 
-def load(path: str | Path) -> Posteriors:
+def load(path: str | Path, most_bytes: int = MOST_BYTES, longest_s: float = MAX_DURATION_S) -> Posteriors:
     """FILE.npz or FILE.safetensors with the arguments of of_arrays by name. Raises PosteriorsError, or audio.AudioError.
+
+    most_bytes: of all its arrays together, unpacked.
 
     In safetensors, which has no strings, `labels` is a JSON list in the metadata; `blank`, `frame_duration_s` and
     `sample_rate` may be there too.
     """
     path = Path(path)
     try:
-        found, names = arrays.read(path, REQUIRED + OPTIONAL, MOST_BYTES, "Save one recording a file.")
+        found, names = arrays.read(path, REQUIRED + OPTIONAL, most_bytes, "Save one recording a file.")
         metadata = arrays.metadata(path)
     except arrays.ArraysError as error:
         raise PosteriorsError(str(error)) from error
@@ -101,7 +110,7 @@ def load(path: str | Path) -> Posteriors:
             "(T, V), labels (V,), blank and frame_duration_s, and where there is sound, audio (S,) and sample_rate."
         )
     try:
-        return of_arrays(**found, name=path.stem)
+        return of_arrays(**found, name=path.stem, longest_s=longest_s)
     except PosteriorsError as error:
         raise PosteriorsError(f"{path.name}: {error}") from error
 
@@ -196,13 +205,14 @@ def _sound(emission: Emission, samples: object, sample_rate: int | None, name: s
     except EvidenceError as error:
         raise PosteriorsError(str(error)) from error
     config = FeatureConfig()
-    heard = audio.load((_single("sample_rate", sample_rate), samples), config.sample_rate)  # (S,)
-    sound_s = len(heard) / config.sample_rate
-    if abs(frames_s - sound_s) > max(TOLERANCE_S, TOLERANCE * sound_s):
+    rate = _single("sample_rate", sample_rate)
+    sound_s = samples.shape[0] / rate if samples.ndim and rate > 0 else 0.0  # where it is none, audio.load says so
+    if sound_s and abs(frames_s - sound_s) > max(TOLERANCE_S, TOLERANCE * sound_s):
         raise PosteriorsError(
             f"{len(emission)} frames of {emission.frame_s:g} s are {frames_s:.2f} s, but the audio lasts {sound_s:.2f} s. "
             f"Check frame_duration_s (the audio says {sound_s / len(emission):.4f}), sample_rate, and whether frames of "
             "padding were saved."
         )
+    heard = audio.load((rate, samples), config.sample_rate)  # (S,)
     features = LogMel(config)(torch.from_numpy(heard)).numpy()  # (T, M)
     return Sound(heard, config.sample_rate, features, config.frame_s, name)

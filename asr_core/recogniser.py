@@ -16,6 +16,7 @@ class Recogniser(Protocol):
     """A CTC model that reads a row after another: samples (S,), or log-mel frames (T, M).
 
     name: what it is called. card: where its makers, data and licence are told, an address or a file; "" where nobody did.
+    licence: under which it is, in its makers' words ("cc-by-4.0"); "" where they name none.
     alphabet: of its outputs. features: the log-mel frames that its results show, and its sample rate.
     takes_samples: whether its rows are samples; else they are those frames. stride: rows in an encoder frame.
     window, context: how many rows of a long recording are kept of one window, and how many it sees to each side of them.
@@ -26,6 +27,7 @@ class Recogniser(Protocol):
 
     name: str
     card: str
+    licence: str
     alphabet: Alphabet
     features: FeatureConfig
     takes_samples: bool

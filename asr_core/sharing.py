@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from asr_core import checkpoint, hub, replay
+from asr_core.cards import CARD
 from asr_core.checkpoint import Checkpoint
 
 FILES = (checkpoint.WEIGHTS, checkpoint.CONFIG, checkpoint.LANGUAGE_MODEL, replay.FILE, "model.onnx")
-CARD = "README.md"
 
 
 class SharingError(ValueError):

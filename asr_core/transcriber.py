@@ -103,7 +103,7 @@ class Transcriber:
     def read(
         self, emission: Emission, sound: Sound, decoder: str | None = None, progress: Progress | None = None
     ) -> Transcription:
-        """What was heard -> its text by a decoder, as in transcribe."""
+        """What was heard, by this model or another -> its text by a decoder, as in transcribe."""
         tell = progress and (lambda done_s: progress("reading", min(done_s, sound.duration_s), sound.duration_s))
         return Transcription.of_path(self.path(emission, decoder, progress=tell), emission, sound)
 
@@ -116,11 +116,13 @@ class Transcriber:
         progress: Callable[[float], None] | None = None,
     ) -> tuple[int, ...]:
         """The token of each frame, (T',), by a decoder. after: the words said before, which a language model heeds.
-        progress: called with the seconds that have been read."""
-        decoder = decoder or ("beam" if self.lookahead else "greedy")
+        progress: called with the seconds that have been read. The language model knows this model's alphabet alone: an
+        emission of another is read without it."""
+        lookahead = self.lookahead if emission.alphabet == self.model.alphabet else None
+        decoder = decoder or ("beam" if lookahead else "greedy")
         if decoder not in DECODERS:
             raise ValueError(f"There is no decoder {decoder!r}. There are: {', '.join(DECODERS)}.")
-        return greedy_path(emission) if decoder == "greedy" else beam_path(emission, self.lookahead, width, after, progress)
+        return greedy_path(emission) if decoder == "greedy" else beam_path(emission, lookahead, width, after, progress)
 
     def stream(self, decoder: str | None = None) -> Stream:
         """Live captions of one speaker: feed it sound as it comes."""

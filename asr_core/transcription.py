@@ -59,7 +59,7 @@ class Transcription:
     @property
     def warnings(self) -> dict[int, str]:
         """Index of a word -> why its times are hard to believe."""
-        return implausible(self.words, self.sound)
+        return implausible(self.words, self.sound, by_letters=not self.emission.alphabet.opens_words)
 
     def show(self) -> NotebookView:
         """The alignment view, in a notebook."""

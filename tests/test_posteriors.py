@@ -119,6 +119,13 @@ def test_every_toolkits_tokens_read_as_its_own_text(toolkit):
     assert (again.aligned.text, again.words.errors, again.characters.errors) == (text, 0, 0)
 
 
+def test_a_piece_that_spikes_in_one_frame_is_no_fast_speech():
+    assert posteriors.of_arrays(along([0, 1, 2, 0, 0], PIECES), PIECES, 0, 0.04).read().warnings == {}  # "hello" in 80 ms
+    letters = ("_", " ", *"helo")
+    fast = posteriors.of_arrays(along([2, 3, 4, 0, 4, 5], letters), letters, 0, 0.02).read()
+    assert fast.warnings == {0: "“hello” is 42 letters a second; nobody speaks over 30."}
+
+
 WRONG = {  # what is changed -> what is said of it, "…" for anything
     "transposed": (lambda a: {"log_probs": a["log_probs"].T}, "log_probs has shape (29, …29 labels: it lies on its side"),
     "a batch": (lambda a: {"log_probs": a["log_probs"][None]}, "log_probs has shape (1, …one recording: log_probs[0]?"),
@@ -175,6 +182,33 @@ def test_what_is_missing_is_named(lacking, telling, arrays, tmp_path):
 def test_silence_is_refused_as_silence(arrays):
     with pytest.raises(AudioError, match="silen"):
         posteriors.of_arrays(**arrays | {"audio": np.zeros_like(arrays["audio"])})
+
+
+def test_no_more_is_read_than_was_allowed(arrays, tmp_path, monkeypatch):
+    path = saved(tmp_path / "clip.npz", arrays)
+    bytes_of, lasts_s = sum(array.nbytes for array in arrays.values()), len(arrays["log_probs"]) * 0.04
+    assert posteriors.load(path, bytes_of + 2_000, lasts_s + 0.01)
+    with pytest.raises(PosteriorsError, match=r"^clip.npz holds 0 MB; 0 MB are the most. Save one recording a file.$"):
+        posteriors.load(path, bytes_of - 2_000)
+    np.savez_compressed(path, **arrays | {"audio": np.zeros(250_000, np.float32)})
+    with pytest.raises(PosteriorsError, match="clip.npz holds 1 MB; 0 MB are the most"):
+        posteriors.load(path, bytes_of - 2_000)
+    saved(path, arrays)
+    with pytest.raises(PosteriorsError, match=r"frames of 0.04 s are 0 minutes; 0 are the most that is read here"):
+        posteriors.load(path, longest_s=lasts_s - 0.01)
+    monkeypatch.setattr(posteriors.audio, "load", None)  # a sound of hours is refused before it is resampled
+    with pytest.raises(PosteriorsError, match="but the audio lasts 1000.00 s"):
+        posteriors.of_arrays(**arrays | {"audio": np.zeros(1_000_000, np.int8), "sample_rate": 1_000})
+
+
+def test_an_emission_of_another_alphabet_is_read_without_the_language_model(arrays, heard):
+    transcriber = Transcriber.from_checkpoint(DEFAULT_CHECKPOINT)
+    own = posteriors.of_arrays(**arrays)
+    other = posteriors.of_arrays(**arrays | {"labels": arrays["labels"][::-1]})
+    assert transcriber.read(other.emission, other.sound, "beam").path == other.read("beam").path
+    assert transcriber.read(other.emission, other.sound).path == other.read("greedy").path
+    mended = transcriber.read(own.emission, own.sound)
+    assert mended.path != own.read("beam").path and mended.text == transcriber.read(heard.emission, heard.sound).text
 
 
 def test_nothing_is_unpickled(arrays, tmp_path):

@@ -27,6 +27,7 @@ class SampleModel:
 
     name: str
     card: str
+    licence: str
     alphabet: Alphabet
     features: FeatureConfig
     stride: int
@@ -60,7 +61,13 @@ class SampleModel:
 
 
 def adapted(
-    name: str, card: str, labels: list[str], blank: int, sample_rate: int, run: Callable[[Tensor], Tensor]
+    name: str,
+    card: str,
+    licence: str,
+    labels: list[str],
+    blank: int,
+    sample_rate: int,
+    run: Callable[[Tensor], Tensor],
 ) -> SampleModel:
     """labels: V strings, as the library has them (text.written). How long a frame lasts is asked of the model itself: by how
     many frames more it makes of two seconds more. Raises CheckpointError for a model that does not fit its labels."""
@@ -77,4 +84,4 @@ def adapted(
     stride = (LONG_S - SHORT_S) * sample_rate / more if more > 0 else 0.0
     if not stride or abs(stride - round(stride)) > 1e-6:
         raise CheckpointError(f"{name} makes {more} frames of {LONG_S - SHORT_S:g} s: its frames are not all equally long.")
-    return SampleModel(name, card, alphabet, FeatureConfig.at(sample_rate), round(stride), run)
+    return SampleModel(name, card, licence, alphabet, FeatureConfig.at(sample_rate), round(stride), run)

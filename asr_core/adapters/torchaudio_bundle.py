@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import HTTPError
@@ -52,7 +53,14 @@ def load(name: str) -> SampleModel:
     except (EOFError, KeyError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"{path} is damaged, or holds more than weights. Delete it, and try again.") from error
     labels = list(bundle.get_labels())  # the blank is the first
-    return adapted(f"torchaudio:{name}", f"{CARD_URL}{name}.html", labels, 0, int(bundle.sample_rate), _Run(model))
+    rate, run, card = int(bundle.sample_rate), _Run(model), f"{CARD_URL}{name}.html"
+    return adapted(f"torchaudio:{name}", card, licence_of(bundle), labels, 0, rate, run)
+
+
+def licence_of(bundle: Wav2Vec2ASRBundle) -> str:
+    """As torchaudio's documentation of it says: "under MIT License and redistributed ..."."""
+    found = re.search(r"under (.+?)(?: License)?\s+and\s+redistributed", bundle.__doc__ or "")
+    return found[1] if found else ""
 
 
 def names() -> list[str]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from asr_core import hub
 from asr_core.adapters.samples import SampleModel, adapted
+from asr_core.cards import card_of, licence_of
 from asr_core.checkpoint import CheckpointError
 
 WEIGHTS = "model*.safetensors"  # in one file or several; what else is safetensors are other languages' adapters
@@ -36,7 +37,7 @@ def load(name: str) -> SampleModel:
         import transformers  # here, since it is optional and takes seconds to import
     except ImportError as error:
         raise CheckpointError(NOT_INSTALLED.format(name)) from error
-    folder, card = Path(name), str(Path(name) / "README.md")
+    folder, card = Path(name), card_of(Path(name))
     if not folder.is_dir():
         card = f"https://huggingface.co/{name}"
         try:
@@ -64,7 +65,8 @@ def load(name: str) -> SampleModel:
         raise CheckpointError(f"{name} does not say which token is the blank: its config.json has no pad_token_id.")
     run = _Run(model.eval(), extractor, int(extractor.sampling_rate))
     try:
-        return adapted(f"hf:{name}", card, _labels(tokenizer, config.vocab_size), blank, run.sample_rate, run)
+        licence, labels = licence_of(folder), _labels(tokenizer, config.vocab_size)
+        return adapted(f"hf:{name}", card, licence, labels, blank, run.sample_rate, run)
     except (ImportError, RuntimeError, TypeError, ValueError) as error:
         if isinstance(error, CheckpointError):
             raise

@@ -123,10 +123,12 @@ class Clip:
             )
         if transcriber.model.takes_samples:
             raise MistakeError("These mistakes look into the encoder, which only a model of ours shows. Choose one of ours.")
-        self.transcriber, self.text = transcriber, text
+        if not sound.is_heard:
+            raise MistakeError("These mistakes are made with the sound, and this reading came without it. Add it.")
+        self.transcriber, self.text = transcriber, transcriber.model.alphabet.normalise(text)
         self.sound = replace(sound, samples=sound.samples[:], features=sound.features[:])
         self.model = transcriber.model
-        self.target = torch.tensor(self.model.alphabet.encode(text))  # (L,)
+        self.target = torch.tensor(self.model.alphabet.encode(self.text))  # (L,)
 
     @cached_property
     def alone(self) -> Batch:

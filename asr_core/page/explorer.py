@@ -1,4 +1,4 @@
-"""The top of the page: the recording, what was heard, and the view that the tabs share."""
+"""The top of the page: the recording or somebody's own posteriors, what was heard, and the view that the tabs share."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from gradio.events import Dependency
 
 from asr_core.audio import AudioError
 from asr_core.data.utterances import Utterance
-from asr_core.page import waiting
+from asr_core.emission import Emission
+from asr_core.page import models, own_posteriors, waiting
 from asr_core.page.visits import Visits
 from asr_core.page.wanted import Unwanted, Wanted
+from asr_core.posteriors import PosteriorsError
 from asr_core.reception import Left, NotServed, Reception
+from asr_core.sound import Sound
 from asr_core.transcriber import Progress, Transcriber
 from asr_core.transcription import Transcription
 from asr_core.viewer.component import AlignmentView
@@ -56,25 +59,26 @@ def build(
     transcriber: Transcriber,
     reception: Reception,
     visits: Visits,
-    other: Transcriber | None,
+    others: Sequence[Transcriber],
     examples: Sequence[Utterance],
 ) -> Explorer:
-    """With `other`, every recording shows both models' readings."""
+    """With `others`, every recording shows two models' readings, of which the second can be chosen."""
     words = "With a language model" if transcriber.model.language_model else "Beam search"
     readings = {"Letters alone": ("greedy",), words: ("beam",)}
-    if other is None:
+    if not others:
         readings = {"Both": ("greedy", "beam")} | readings  # two models are two lanes already
-    lane_names = {"greedy": "letters alone", "beam": words.lower()}
-
     wanted = Wanted()
 
-    def want(path: str | None, request: gr.Request) -> tuple:
-        """Ends the work on the recording that was there before, and clears the view when no other has taken its place."""
+    def want(path: str | None, instead: str | None, request: gr.Request) -> tuple:
+        """Of a recording and a file of posteriors one is there: what comes to one place (path) empties the other (instead).
+        Ends the work on what was there before, and clears the view when nothing has taken its place."""
+        if path is None and instead is not None:  # emptied by what came to the other place
+            return *NOTHING_NEW, gr.skip()
         wanted.now(request, path)
         reception.leave(request.session_hash)
-        return CLEARED if path is None else NOTHING_NEW
+        return *(CLEARED if path is None else NOTHING_NEW), gr.skip() if instead is None else None
 
-    async def hear(path: str | None, reading: str, request: gr.Request, progress=BAR) -> tuple:
+    async def hear(path: str | None, reading: str, chosen: int, request: gr.Request, progress=BAR) -> tuple:
         """As show; nothing for a recording that was taken away meanwhile."""
         if path is None:
             return NOTHING_NEW
@@ -82,30 +86,58 @@ def build(
             visits.note(request, path)
             heard = await waiting.readings(reception, path, readings[reading], request.session_hash, progress)
             tell = wanted.progress(request, path, progress)
-            return show(await asyncio.to_thread(lanes_of, reading, heard, tell))
+            return show(await asyncio.to_thread(lanes_of, compared.names[0], reading, heard, chosen, tell))
         except (AudioError, NotServed) as error:
             raise gr.Error(str(error), print_exception=False) from error
         except (Left, Unwanted):
             return NOTHING_NEW
 
-    def read_again(parts: Parts | None, reading: str, path: str | None, request: gr.Request, progress=BAR) -> tuple:
-        """The same recording by other decoders; a typed sentence leaves the view."""
+    def open_own(path: str | None, reading: str, chosen: int, request: gr.Request, progress=BAR) -> tuple:
+        """As hear, for what another model made of a recording; and what is said of the file."""
+        if path is None:
+            return *NOTHING_NEW, ""
+        tell = wanted.progress(request, path, progress)
+        try:
+            found = own_posteriors.load(visits.note(request, path))
+            heard = read(found.emission, found.sound, reading, tell)
+            shown = show(lanes_of(found.sound.name, reading, heard, chosen, tell))
+            return *shown, own_posteriors.told(found, transcriber.model)
+        except (AudioError, PosteriorsError) as error:
+            return *CLEARED, own_posteriors.refused(error)
+        except Unwanted:
+            return *NOTHING_NEW, gr.skip()
+
+    def read_again(
+        parts: Parts | None,
+        reading: str,
+        chosen: int,
+        recorded: str | None,
+        own: str | None,
+        request: gr.Request,
+        progress=BAR,
+    ) -> tuple:
+        """The same by other decoders, or beside another model; a typed sentence leaves the view."""
         if parts is None:
             return NOTHING_NEW
-        first, tell = parts.lanes[0].reading, wanted.progress(request, path, progress)
+        first, tell = parts.lanes[0], wanted.progress(request, recorded or own, progress)
         try:
-            heard = tuple(transcriber.read(first.emission, first.sound, each, tell) for each in readings[reading])
-            return show(lanes_of(reading, heard, tell))
+            heard = read(first.reading.emission, first.reading.sound, reading, tell)
+            return show(lanes_of(first.name, reading, heard, chosen, tell))
+        except AudioError as error:
+            raise gr.Error(str(error), print_exception=False) from error
         except Unwanted:
             return NOTHING_NEW
 
-    def lanes_of(reading: str, heard: tuple[Transcription, ...], tell: Progress) -> list[Lane]:
-        """A lane for each decoder of this reading, or for each model."""
-        if other is None:
-            return [Lane(lane_names[name], each) for name, each in zip(readings[reading], heard, strict=True)]
-        first = heard[0]
-        second = other.transcribe((first.sound.sample_rate, first.sound.samples), readings[reading][0], tell)
-        return [Lane(transcriber.model.name, first), Lane(other.model.name, second)]
+    def read(emission: Emission, sound: Sound, reading: str, tell: Progress) -> tuple[Transcription, ...]:
+        return tuple(transcriber.read(emission, sound, decoder, tell) for decoder in readings[reading])
+
+    def lanes_of(name: str, reading: str, heard: tuple[Transcription, ...], chosen: int, tell: Progress) -> list[Lane]:
+        """A lane for each decoder of this reading; or one for the model of that name and one for another's."""
+        if others:
+            return compared.beside(Lane(name, heard[0]), chosen, readings[reading][0], tell)
+        with_words = transcriber.model.language_model and heard[0].emission.alphabet == transcriber.model.alphabet
+        names = {"greedy": "letters alone", "beam": "with a language model" if with_words else "beam search"}
+        return [Lane(names[decoder], each) for decoder, each in zip(readings[reading], heard, strict=True)]
 
     def turn(parts: Parts | None, event: gr.EventData) -> tuple:
         """Another part, for the view and for what may be asked of it later."""
@@ -131,22 +163,29 @@ def build(
                 label="How the letters become text",
                 info="The best letter of each frame alone, or the likeliest words for the whole sound.",
             )
+            compared = models.build(transcriber, others)
             with gr.Row():
                 for each in examples:
                     button = gr.Button(f"“{' '.join(each.text.split()[:4])} …”", size="sm", min_width=140)
                     path = str(each.path)
                     button.click(lambda path=path: path, None, recording, api_visibility="private")
+    own = own_posteriors.build()
     view = AlignmentView()
 
     shown = [text, view, lanes, parts]
-    # One event for a recording, an upload, an example and the clearing of any of them.
+    # One event for a recording, an upload, an example and the clearing of any of them; one for a file of posteriors.
     # It waits for no model: the guard lets nothing but the queue through, so it has a place of its own there.
     at_once = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
-    changed = recording.change(want, recording, shown, **at_once)
-    transcribed = changed.then(hear, [recording, reading], shown, concurrency_limit=None, api_visibility="private")
-    read = reading.input(read_again, [parts, reading, recording], shown, api_visibility="private", **MODEL_QUEUE)
+    changed = recording.change(want, [recording, own.file], [*shown, own.file], **at_once)
+    asked = [recording, reading, compared.choice]
+    transcribed = changed.then(hear, asked, shown, concurrency_limit=None, api_visibility="private")
+    dropped = own.file.change(want, [own.file, recording], [*shown, recording], **at_once)
+    asked = [own.file, reading, compared.choice]
+    own_read = dropped.then(open_own, asked, [*shown, own.said], api_visibility="private", **MODEL_QUEUE)
+    asked = [parts, reading, compared.choice, recording, own.file]
+    again = gr.on([reading.input, compared.choice.input], read_again, asked, shown, api_visibility="private", **MODEL_QUEUE)
     turned = view.part(turn, parts, [view, lanes], api_visibility="private")
-    events = transcribed, read, turned
+    events = transcribed, own_read, again, turned
     state = text, view, lanes, parts, opened, events, wanted, visits
     return Explorer(transcriber, recording, *state, examples[0].path)
 

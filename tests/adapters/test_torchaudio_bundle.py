@@ -94,7 +94,12 @@ def test_it_says_what_the_library_says_and_the_download_is_cached(name, shelf, t
     assert heard.emission.frame_s == 0.02
     assert (tmp_path / "torch/hub/checkpoints/tiny.pth").read_bytes() == shelf.files["tiny.pth"]
     assert Transcriber.from_checkpoint(f"torchaudio:{name}") and shelf.asked == ["tiny.pth"]
-    assert transcriber.model.card.endswith(f"torchaudio.pipelines.{name}.html")
+    assert transcriber.model.card.endswith(f"torchaudio.pipelines.{name}.html") and transcriber.model.licence == ""
+
+
+def test_the_licence_is_what_torchaudios_documentation_names():
+    licences = {"WAV2VEC2_ASR_BASE_960H": "MIT", "VOXPOPULI_ASR_BASE_10K_DE": "CC BY-NC 4.0"}
+    assert {name: torchaudio_bundle.licence_of(getattr(torchaudio.pipelines, name)) for name in licences} == licences
 
 
 def test_its_words_lie_between_bars_and_a_typed_sentence_is_spelt_in_capitals(shelf):

@@ -157,6 +157,14 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(wrong, copy):
     assert not (copy / "sprung").exists()
 
 
+def test_card_and_licence_are_those_beside_the_weights(copy):
+    model = Transcriber.from_checkpoint(f"hf:{copy}").model
+    assert (model.card, model.licence) == ("", "")
+    (copy / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    model = Transcriber.from_checkpoint(f"hf:{copy}").model
+    assert (model.card, model.licence) == (str(copy / "README.md"), "apache-2.0")
+
+
 def test_without_the_library_a_sentence_asks_for_it(monkeypatch, published):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(CheckpointError, match="needs the library transformers.*pip install transformers"):

@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 from asr_core import DEFAULT_CHECKPOINT, Transcriber
 from asr_core.data.utterances import read_manifest
 from asr_core.doctor.mistakes import LONGEST_S, MISTAKES, Clip, MistakeError
+from asr_core.sound import Sound
 
 EXAMPLE = read_manifest(Path(__file__).parents[2] / "examples" / "manifest.tsv")[0]
 TEXT = EXAMPLE.text.replace("doesn't", "does not")
@@ -181,6 +182,12 @@ def test_what_cannot_be_broken_is_told_in_a_sentence(transcriber, sound):
         Clip(transcriber, sound, "")
     with pytest.raises(MistakeError, match="has no space"):
         NAMED["Blank in the target"].on(Clip(transcriber, sound, "hope"))
+    with pytest.raises(MistakeError, match="made with the sound, and this reading came without it"):
+        Clip(transcriber, Sound.unheard(2.0), "hope")
     long = Transcriber(tiny_model())
     with pytest.raises(MistakeError, match="61 s long; mistakes are made on 60 s"):
         Clip(long, loud_sound(LONGEST_S + 1), "a")
+
+
+def test_a_text_in_another_models_case_is_written_in_this_ones(transcriber, sound):
+    assert torch.equal(Clip(transcriber, sound, TEXT.upper()).target, Clip(transcriber, sound, TEXT).target)

@@ -16,6 +16,20 @@ def upload(tab, path: Path) -> None:
     tab.wait_for_selector(".ctc-lens .word")
 
 
+def drop_posteriors(tab, path: Path) -> None:
+    """In the place of whatever lies there."""
+    if not tab.locator("#own").is_visible():
+        tab.get_by_text("Or open posteriors of your own model").click()
+    if tab.locator("#own").get_by_label("Clear").count():
+        tab.locator("#own").get_by_label("Clear").click()
+    tab.locator("#own input[type=file]").set_input_files(path)
+
+
+def said(tab) -> str:
+    """Of the posteriors that were dropped."""
+    return tab.locator("#said div.prose").inner_text().strip()  # not the sign that it is being worked on
+
+
 def pointer_over_frame(tab, result, frame: int) -> None:
     """Move the pointer to the middle of a frame of the first lane of what is shown."""
     box = tab.locator(".ctc-lens .scroller").bounding_box()

@@ -14,10 +14,8 @@ from actions import (
     upload,
     words_of,
 )
-from synthetic import tiny_model
 
-import app
-from asr_core import Transcriber, align, posteriors
+from asr_core import align, posteriors
 from asr_core.comparison import differences
 from asr_core.export import export_lanes
 from asr_core.viewer.offline import replay
@@ -296,24 +294,6 @@ def test_a_notebook_shows_the_view_in_a_frame_of_its_own(browser, expected):
     frame.locator(".ctc-lens .word").first.wait_for()
     assert frame.locator(".ctc-lens .word").count() == len(expected.words)
     context.close()
-
-
-def test_two_models_are_two_lanes_each_with_its_own_frames(browser, transcriber, expected):
-    other = Transcriber(tiny_model("deepspeech2"))  # 20 ms frames, and nothing learnt
-    page = app.build(transcriber, other)
-    _, url, _ = page.launch(**app.LAUNCH, prevent_thread_lock=True, quiet=True)
-    tab = browser.new_page(viewport={"width": 1280, "height": 1000})
-    tab.goto(url)
-    tab.get_by_role("button", name="the floors were").click()
-    tab.wait_for_selector(".ctc-lens .title")
-    assert tab.locator(".ctc-lens .title strong").all_inner_texts() == [transcriber.model.name, other.model.name]
-    assert explained(tab) == expected.tokens[0].first
-    press(tab, "ArrowDown")
-    assert explained(tab) == pytest.approx(2 * expected.tokens[0].first + 1, abs=1), (
-        "half the frame length, twice the number"
-    )
-    tab.close()
-    page.close()
 
 
 def test_a_phone_scrolls_by_touch_and_never_sideways(browser, url):

@@ -24,7 +24,7 @@ def strange(transcriber):
 def test_labels_that_are_html_are_shown_as_text(browser, strange):
     said = {token.label for token in strange.transcribe(EXAMPLES[0].path).tokens}
     assert said >= set(STRANGE.values())
-    page = app.build(strange, strange)  # compared with itself: its name is shown too
+    page = app.build(strange, [strange])  # compared with itself: its name is shown too
     _, url, _ = page.launch(**app.LAUNCH, prevent_thread_lock=True, quiet=True)
     tab = browser.new_page(viewport={"width": 1280, "height": 1000})
     try:

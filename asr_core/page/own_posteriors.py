@@ -11,7 +11,7 @@ from asr_core.page.plain import plain
 from asr_core.posteriors import Posteriors
 from asr_core.recogniser import Recogniser
 
-# They bound what a visit keeps in memory, and how long a beam search over thousands of tokens takes: a minute or two.
+# They bound what a visit keeps in memory, and how long a beam search over thousands of tokens takes: minutes at the worst.
 MOST_BYTES = 64_000_000  # of a file's arrays, unpacked
 LONGEST_S = 1800.0
 

@@ -9,8 +9,8 @@ from asr_core.data.utterances import read_manifest
 from asr_core.metrics import ErrorCounts, character_errors, word_errors
 
 EXAMPLES = read_manifest(Path(__file__).parent.parent / "examples" / "manifest.tsv")
-MOST_CER = 0.40  # of the four examples together
-MOST_BYTES = 16_000_000
+MOST_CER = 0.25  # of the four examples together
+MOST_BYTES = 10_000_000
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def test_the_examples_are_heard_to_within_the_stated_error_rate(transcriber):
     characters = sum((character_errors(e.text, text) for e, text in zip(EXAMPLES, heard, strict=True)), ErrorCounts())
     words = sum((word_errors(e.text, text) for e, text in zip(EXAMPLES, heard, strict=True)), ErrorCounts())
     assert characters.rate <= MOST_CER
-    assert words.rate < 1
+    assert words.rate <= 0.45
 
 
 def test_the_true_sentence_costs_less_than_another(transcriber):

@@ -49,9 +49,17 @@ def test_the_slider_shows_the_clip_at_its_moment(browser, recorded, transcriber)
     page.close()
 
 
-def test_a_checkpoint_without_a_replay_has_no_such_tab(tab):
-    assert tab.get_by_role("tab", name="Learn").count() == 1
-    assert tab.get_by_role("tab", name="Training").count() == 0
+def test_a_checkpoint_without_a_replay_has_no_such_tab(browser, tab, transcriber):
+    assert tab.get_by_role("tab", name="Training").count() == 1, "what is shipped has one"
+    page = app.build(Transcriber(replace(transcriber.model, replay=None)))
+    _, url, _ = page.launch(**app.LAUNCH, prevent_thread_lock=True, quiet=True)
+    other = browser.new_page()
+    other.goto(url)
+    other.wait_for_selector(".ctc-lens .empty")
+    assert other.get_by_role("tab", name="Learn").count() == 1
+    assert other.get_by_role("tab", name="Training").count() == 0
+    other.close()
+    page.close()
 
 
 def test_a_page_of_an_untrained_model_is_built_too():

@@ -54,7 +54,7 @@ def build(transcriber: Transcriber, others: Sequence[Transcriber] = ()) -> gr.Bl
         with gr.Tabs() as tabs:
             with gr.Tab("Read") as tab:
                 explorer.show_what_was_heard(tab, shared)
-                read.build(shared)
+                read.build(tab, shared)
             with gr.Tab("Live") as tab:
                 explorer.show_what_was_heard(tab, shared)
                 live.build(shared)

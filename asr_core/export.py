@@ -11,9 +11,10 @@ from types import MappingProxyType
 
 from asr_core.alignment import CONVENTIONS, SCORE, Span
 from asr_core.reference import Reference
+from asr_core.tracks import TimedWord
 from asr_core.transcription import Transcription
 from asr_core.viewer.offline import replay
-from asr_core.viewer.payload import Lane, heard_in
+from asr_core.viewer.payload import Lane, answer_in
 
 # Captions are timed in whole milliseconds, as SRT, VTT and CTM write them.
 MS = 1_000  # a second
@@ -90,21 +91,33 @@ def _as_ctm(transcription: Transcription) -> str:
 
 
 def _as_textgrid(transcription: Transcription) -> str:
-    """Praat's long text format: a tier of words and one of letters, in which spaces are gaps."""
-    length = _length(transcription, US)
+    """A tier of words and one of letters, in which spaces are gaps."""
     letters = [token for token in transcription.tokens if token.label != " "]
+    tiers = [(f"words ({transcription.convention})", in_one_column(transcription.words))]
+    tiers += [(f"letters ({transcription.convention})", in_one_column(letters))]
+    return textgrid(tiers, _length(transcription, US))
+
+
+def textgrid(tiers: Sequence[tuple[str, Sequence[TimedWord]]], length: int) -> str:
+    """Tiers (name, spans) in Praat's long text format, from 0 to `length` microseconds, of which each span needs one."""
     lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', ""]
-    lines += ["xmin = 0", f"xmax = {length / US:.6f}", "tiers? <exists>", "size = 2", "item []:"]
-    for number, (name, spans) in enumerate((("words", transcription.words), ("letters", letters)), 1):
+    lines += ["xmin = 0", f"xmax = {length / US:.6f}", "tiers? <exists>", f"size = {len(tiers)}", "item []:"]
+    for number, (name, spans) in enumerate(tiers, 1):
         intervals = _tiled(spans, length)
+        name = name.replace('"', '""')
         lines += [f"    item [{number}]:", '        class = "IntervalTier"']
-        lines += [f'        name = "{name} ({transcription.convention})"', "        xmin = 0"]
+        lines += [f'        name = "{name}"', "        xmin = 0"]
         lines += [f"        xmax = {length / US:.6f}", f"        intervals: size = {len(intervals)}"]
         for index, (start, end, label) in enumerate(intervals, 1):
             quoted = label.replace('"', '""')
             lines += [f"        intervals [{index}]:", f"            xmin = {start / US:.6f}"]
             lines += [f"            xmax = {end / US:.6f}", f'            text = "{quoted}"']
     return "\n".join(lines) + "\n"
+
+
+def in_one_column(spans: Sequence[Span]) -> list[TimedWord]:
+    """Spans as the tiers of a TextGrid have them."""
+    return [TimedWord(_label(span), span.start_s, span.end_s) for span in spans]
 
 
 def _definitions(transcription: Transcription) -> list[str]:
@@ -148,7 +161,7 @@ def _length(transcription: Transcription, a_second: int) -> int:
     return max(1, len(transcription.tokens), round(transcription.sound.end_s * a_second))
 
 
-def _apart(spans: Sequence[Span], length: int, a_second: int) -> list[tuple[int, int]]:
+def _apart(spans: Sequence[Span | TimedWord], length: int, a_second: int) -> list[tuple[int, int]]:
     """(start, end) in ticks within [0, length]: rounded, and then moved so that none is empty and no two overlap.
 
     The frames past the last sample all end with it, and rounding empties short spans; Praat refuses both.
@@ -166,13 +179,13 @@ def _apart(spans: Sequence[Span], length: int, a_second: int) -> list[tuple[int,
     return times
 
 
-def _tiled(spans: Sequence[Span], length: int) -> list[tuple[int, int, str]]:
+def _tiled(spans: Sequence[TimedWord], length: int) -> list[tuple[int, int, str]]:
     """Intervals (start, end, label) that cover [0, length] microseconds, without a label where there is no span."""
     intervals, reached = [], 0
     for span, (start, end) in zip(spans, _apart(spans, length, US), strict=True):
         if start > reached:
             intervals.append((reached, start, ""))
-        intervals.append((start, end, _label(span)))
+        intervals.append((start, end, span.label))
         reached = end
     if reached < length:
         intervals.append((reached, length, ""))
@@ -205,7 +218,7 @@ def export_lanes(lanes: Sequence[Lane], format: str, convention: str = "spike") 
     stem = "reference" if reference else "transcript"
     if format == "html":
         return f"{stem}{ending(format)}", replay(*lanes)
-    reading = (reference.aligned if reference else heard_in(lanes)).with_convention(convention)
+    reading = answer_in(lanes).with_convention(convention)
     if format.startswith("json"):
         content = as_json(reading, with_emission=format == "json-emission", reference=reference)
     else:

@@ -9,10 +9,13 @@ from gradio.processing_utils import save_bytes_to_cache
 
 from asr_core.alignment import AlignmentError
 from asr_core.export import export_lanes
+from asr_core.merge import FORMATS as MERGED
+from asr_core.merge import export_merge
+from asr_core.page import reference_times
 from asr_core.page.explorer import Explorer
 from asr_core.reference import align
 from asr_core.text import TextError
-from asr_core.viewer.parts import Parts
+from asr_core.viewer.parts import Parts, beside
 from asr_core.viewer.payload import Lane, heard_in, reference_lanes
 
 HOW_TO_READ = """
@@ -29,13 +32,13 @@ OFFER = "Use: "
 DOWNLOAD = "(file) => Object.assign(document.createElement('a'), {href: file.url, download: file.orig_name}).click()"
 
 
-def build(explorer: Explorer) -> None:
+def build(tab: gr.Tab, explorer: Explorer) -> None:
     def align_reference(lanes: list[Lane] | None, text: str) -> tuple[list[Lane], list[Lane], dict]:
         """The lanes with the typed sentence as the second, and the button that offers a spelling."""
         if lanes is None:
             raise gr.Error(NOTHING_YET, print_exception=False)
         try:
-            lanes = list(reference_lanes(align(heard_in(lanes), text)))
+            lanes = beside(reference_lanes(align(heard_in(lanes), text)), lanes[0].track)
         except TextError as error:
             gr.Warning(str(error))
             return gr.skip(), gr.skip(), gr.update(visible=bool(error.suggestion), value=OFFER + error.suggestion)
@@ -51,7 +54,10 @@ def build(explorer: Explorer) -> None:
             if lanes is None or parts is None:
                 raise gr.Error(NOTHING_YET, print_exception=False)
             of_part = name == "html" or lanes[-1].reference
-            file_name, content = export_lanes(lanes if of_part else parts.lanes, name, convention)
+            if name in MERGED and lanes[0].track is None:
+                raise gr.Error("There are no reference times yet: drop a file of them first.", print_exception=False)
+            make = export_merge if name in MERGED else export_lanes
+            file_name, content = make(lanes if of_part else parts.lanes, name, convention)
             return explorer.visits.note(request, save_bytes_to_cache(content.encode(), file_name, download.GRADIO_CACHE))
 
         return take_away
@@ -73,15 +79,16 @@ def build(explorer: Explorer) -> None:
     with gr.Row():
         saves = [(gr.Button(label, size="sm", min_width=60), name) for name, label in SAVES.items()]
     download = gr.File(visible="hidden")
+    aligned = [view, lanes, suggestion]
+    typed = gr.on([truth.submit, align_button.click], align_reference, [lanes, truth], aligned, api_visibility="private")
+    offered = suggestion.click(lambda offer: offer.removeprefix(OFFER), suggestion, truth, api_visibility="private").then(
+        align_reference, [lanes, truth], aligned, api_visibility="private"
+    )
+    widened = view.convention(chosen, None, convention, api_visibility="private")
+    saves += reference_times.build(tab, explorer, convention, (typed, offered, widened))
     with gr.Accordion("How to read this", open=True):
         gr.Markdown(HOW_TO_READ)
 
-    aligned = [view, lanes, suggestion]
-    gr.on([truth.submit, align_button.click], align_reference, [lanes, truth], aligned, api_visibility="private")
-    suggestion.click(lambda offer: offer.removeprefix(OFFER), suggestion, truth, api_visibility="private").then(
-        align_reference, [lanes, truth], aligned, api_visibility="private"
-    )
-    view.convention(chosen, None, convention, api_visibility="private")
     for button, name in saves:
         button.click(
             taker(name),

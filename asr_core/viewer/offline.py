@@ -18,6 +18,7 @@ STATIC = Path(__file__).parent / "static"
 
 # In the order of their imports: a file opened from disk cannot import others, so the modules become one.
 MODULES = (
+    "tracks",
     "payload",
     "rules",
     "elements",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice, takewhile
 
+from asr_core.tracks import Track
 from asr_core.transcription import Transcription
 from asr_core.viewer.payload import Lane
 
@@ -36,7 +37,15 @@ class Parts:
             part = replace(reading.sound.part, number=index + 1, count=len(self))
             reading = replace(reading, emission=emission, sound=replace(reading.sound, part=part))
             lanes.append(Lane(lane.name, reading))
-        return lanes
+        return beside(lanes, self.lanes[0].track)
+
+
+def beside(lanes: Sequence[Lane], track: Track | None) -> list[Lane]:
+    """The lanes with a track of the whole recording beside them, or without one; of a part, what is said in it."""
+    sound = lanes[0].reading.sound
+    if track and sound.part.count > 1:
+        track = track.between(sound.start_s, sound.end_s)
+    return [replace(lanes[0], track=track), *lanes[1:]]
 
 
 def beginning(reading: Transcription, longest_s: float) -> Transcription:

@@ -2,8 +2,9 @@
 
 Numbers travel as base64(zlib(bytes)), never as lists: posteriors (T', V) uint8, the square root of the probability in
 255ths, which keeps small probabilities apart; mel (T, M) uint8; the path (T',) uint16; spans as columns. Of a part of a
-recording, frames and times are counted from its start, which is at start_s. No key is called "path": Gradio takes such an
-object for a file.
+recording, frames and times are counted from its start, which is at start_s. Of a track: the times of its words, and rows
+of [first, stop) of the words heard, the track's word or -1, and which of "kinds" they are. No key is called "path": Gradio
+takes such an object for a file.
 """
 
 from __future__ import annotations
@@ -16,25 +17,28 @@ from dataclasses import dataclass
 import numpy as np
 
 from asr_core.alignment import CONVENTIONS, SCORE, Span
+from asr_core.boundaries import KINDS, THRESHOLD_MS, compare
 from asr_core.comparison import Difference, differences
 from asr_core.decoding import greedy_path
 from asr_core.emission import Emission
 from asr_core.reference import Reference
+from asr_core.tracks import Track
 from asr_core.transcription import Transcription
 
-VERSION = 5
+VERSION = 6
 MEL_RANGE = (-1.6, 2.4)  # normalised log-mel values shown as darkest and brightest
 
 
 @dataclass(frozen=True, eq=False)
 class Lane:
     """One reading, as a lane of the view. reference: what it was aligned from, when somebody typed it. focus: first and
-    last frame that the view is brought to, of at most one lane."""
+    last frame that the view is brought to, of at most one lane. track: times from elsewhere, of the first lane."""
 
     name: str
     reading: Transcription
     reference: Reference | None = None
     focus: tuple[int, int] | None = None
+    track: Track | None = None
 
 
 def reference_lanes(reference: Reference) -> tuple[Lane, Lane]:
@@ -48,6 +52,11 @@ def heard_in(lanes: Sequence[Lane]) -> Transcription:
     first, last = lanes[0], lanes[-1]
     one_emission = first.reading.emission is last.reading.emission
     return last.reading if one_emission and last.reference is None else first.reading
+
+
+def answer_in(lanes: Sequence[Lane]) -> Transcription:
+    """What files hold and a track is compared with: the typed sentence where there is one, else what was heard."""
+    return lanes[-1].reading if lanes[-1].reference else heard_in(lanes)
 
 
 def payload(*lanes: Lane) -> dict:
@@ -83,6 +92,7 @@ def payload(*lanes: Lane) -> dict:
             }
             for each in found
         ],
+        "track": _track(lanes[0].track, lanes) if lanes[0].track else None,
         "focus": next(
             (
                 {"lane": index, "first": lane.focus[0], "last": lane.focus[1]}
@@ -91,6 +101,25 @@ def payload(*lanes: Lane) -> dict:
             ),
             None,
         ),
+    }
+
+
+def _track(track: Track, lanes: Sequence[Lane]) -> dict:
+    answer = answer_in(lanes)
+    rows, heard, words = [], 0, 0  # how many are before each row
+    for row in compare(answer, track).rows:
+        rows.append((heard, heard + len(row.heard), words if row.reference else -1, KINDS.index(row.kind)))
+        heard += len(row.heard)
+        words += row.reference is not None
+    times = np.array([[word.start_s, word.end_s] for word in track.words]) - answer.sound.start_s
+    return {
+        "name": track.name,
+        "lane": next(index for index, lane in enumerate(lanes) if lane.reading is answer),
+        "labels": [word.label for word in track.words],
+        "times": _pack(times.astype("<f4")),
+        "rows": _pack(np.array(rows, "<i4")),
+        "kinds": KINDS,
+        "threshold_ms": THRESHOLD_MS,
     }
 
 

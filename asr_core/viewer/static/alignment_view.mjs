@@ -14,6 +14,7 @@ import { activeTokens, playRange } from "./rules.mjs";
 import { TextLayer } from "./text_layer.mjs";
 import { Tiles } from "./tiles.mjs";
 import { toolbarFor } from "./toolbar.mjs";
+import { legend } from "./tracks.mjs";
 
 const MAX_PIXELS_PER_FRAME = 64;
 const COMFORTABLE_PIXELS_PER_FRAME = 15; // a letter fits its cell
@@ -86,13 +87,13 @@ class AlignmentView {
     this.result = result;
     if (!result) return this.player.load(null);
     setConvention(result, this.convention ?? result.convention);
-    this.rows = layOut(result.lanes, result.mel.frames > 0);
+    this.rows = layOut(result.lanes, result.mel.frames > 0, result.track !== null);
     this.playButton.disabled = result.mel.frames === 0;
     this.active = 0;
     this.difference = -1; // the first comes next
     this.text?.remove();
     this.text = new TextLayer(this.track, result, this.rows, {
-      play: (span, lane) => this.playSpan(span, lane), zoomTo: (span) => this.zoomToSpan(span),
+      play: (span, lane) => this.playSpan(span, lane), zoomTo: (span) => this.zoomToSpan(span), playTimed: (word) => this.playTimed(word),
     });
     this.track.style.height = `${this.rows.height}px`;
     this.buildToolbar();
@@ -146,6 +147,7 @@ class AlignmentView {
     if (result.differences.length) {
       notes.push(node("p", "legend", "Letters that differ are coloured and marked: wavy line, another letter; dashed box, only in this lane."));
     }
+    if (result.track) notes.push(node("p", "legend", legend(result.track)));
     this.notes.replaceChildren(...notes);
   }
 
@@ -330,13 +332,16 @@ class AlignmentView {
     else this.player.play(0, this.result.durationS, true);
   }
 
+  playTimed(word) {
+    this.select((word.startS + word.endS) / 2, this.result.track.lane);
+    this.player.play(...playRange(word, this.result.durationS, this.padded));
+  }
+
   goToDifference(step) {
-    const { differences } = this.result;
-    this.difference = (this.difference + step + differences.length) % differences.length; // round the end
-    const found = differences[this.difference];
-    const lane = found.sides[0][0] < found.sides[0][1] ? 0 : 1;
-    const { tokens, frameS } = this.result.lanes[lane];
-    this.select((tokens[found.sides[lane][0]].first + 0.5) * frameS, lane);
+    const { stops } = this.result;
+    this.difference = (this.difference + step + stops.length) % stops.length; // round the end
+    const { atS, lane } = stops[this.difference];
+    this.select(atS, lane);
     this.centre(this.atS);
   }
 

@@ -1,6 +1,7 @@
 // The panel that explains one frame: its time, the rule that applied, its letter and word, and the most probable tokens.
 
 import { node } from "./elements.mjs";
+import { relation, rowAt } from "./tracks.mjs";
 import { entropy, explain, nameOf, seconds, spanAt, topTokens } from "./rules.mjs";
 
 const DIFFERENCES = {
@@ -11,7 +12,11 @@ const DIFFERENCES = {
 
 /** originS: where the times of spans are counted from. */
 export function describe(span, originS) {
-  return `${seconds(originS + span.startS)} to ${seconds(originS + span.endS)}, score ${Math.round(span.score * 100)} %`;
+  return `${secondsOf(span, originS)}, score ${Math.round(span.score * 100)} %`;
+}
+
+export function secondsOf({ startS, endS }, originS) {
+  return `${seconds(originS + startS)} to ${seconds(originS + endS)}`;
 }
 
 export function explainFrame(result, lane, frame) {
@@ -36,6 +41,11 @@ export function explainFrame(result, lane, frame) {
     say(`in “${word.label}”: ${describe(word, result.startS)}`);
     const warning = lane.warnings[result.convention][word.index];
     if (warning) say(`⚠ ${warning}`, "differs");
+  }
+  const row = result.track && rowAt(result.track, lane === result.lanes[result.track.lane] ? word?.index : -1, (frame + 0.5) * lane.frameS);
+  if (row) {
+    const timed = row.word ? ` “${row.word.label}”, ${secondsOf(row.word, result.startS)}` : "";
+    say(`${result.track.name}:${timed} ${row.word ? "· " : ""}${relation(row)}`, row.differs ? "differs" : "");
   }
   const what = node("div", "what");
   what.append(heading, node("p", "rule", explain(lane, frame)), where);

@@ -171,4 +171,21 @@ export function paintText(context, { result, rows, view, colours }) {
       context.fillText(span.label, x + width / 2, words.y + words.height / 2 - 2, width - 4);
     }
   });
+  if (result.track) paintTrack(context, result.track, rows.track, view, colours);
+}
+
+function paintTrack(context, { name, words }, rows, { left, width, perSecond }, colours) {
+  context.textAlign = "left";
+  context.font = colours.font(13, 600);
+  context.fillText(name, 4, rows.title.y + rows.title.height / 2);
+  context.textAlign = "center";
+  context.font = colours.font(14);
+  for (const { label, startS, endS, row } of words) {
+    const [x, across] = [startS * perSecond - left, (endS - startS) * perSecond];
+    if (x > width || x + across < 0) continue;
+    context.setLineDash(row.differs ? [4, 3] : []);
+    context.strokeRect(x, rows.words.y, across, rows.words.height - 4);
+    context.fillText(label, x + across / 2, rows.words.y + rows.words.height / 2 - 2, Math.max(1, across - 4));
+  }
+  context.setLineDash([]);
 }

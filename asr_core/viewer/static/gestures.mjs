@@ -55,8 +55,8 @@ function onKey(view, event) {
     Escape: () => view.player.stop(),
     "+": () => view.zoom(1.5),
     "-": () => view.zoom(1 / 1.5),
-    n: () => result.differences.length && view.goToDifference(1),
-    p: () => result.differences.length && view.goToDifference(-1),
+    n: () => result.stops.length && view.goToDifference(1),
+    p: () => result.stops.length && view.goToDifference(-1),
     "?": () => view.help.showModal(),
   };
   if (!actions[event.key]) return;

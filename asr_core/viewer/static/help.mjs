@@ -10,7 +10,7 @@ const KEYS = [
   ["Space", "play everything, or stop"],
   ["Escape", "stop"],
   ["+ −", "zoom; also Ctrl and the wheel, or two fingers"],
-  ["n p", "next and previous difference between two lanes"],
+  ["n p", "next and previous difference between two lanes, or from reference times"],
   ["?", "this help"],
 ];
 

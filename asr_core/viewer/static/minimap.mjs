@@ -36,7 +36,7 @@ export class Minimap {
       context.fillRect(x, HEIGHT / 2 - peak * 11, 1, Math.max(1, peak * 22));
     }
     context.fillStyle = colours.accent;
-    for (const { startS } of result.differences) context.fillRect((startS / result.durationS) * width - 1, 0, 2, 5);
+    for (const { startS } of result.stops) context.fillRect((startS / result.durationS) * width - 1, 0, 2, 5);
   }
 
   draw(fromPart, toPart, colours) {

@@ -1,5 +1,7 @@
 // The payload of asr_core/viewer/payload.py -> typed arrays. The only file that knows how numbers travel.
 
+import { measure, stopsOf } from "./tracks.mjs";
+
 async function unpack(text, Type) {
   const compressed = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   const stream = new Blob([compressed]).stream().pipeThrough(new DecompressionStream("deflate"));
@@ -37,6 +39,19 @@ async function unpackLane(lane, emissions) {
   return { ...emissions[lane.emission], emission: lane.emission, name, note, text, greedy, path, tokens, words, warnings };
 }
 
+async function unpackTrack(track) {
+  if (!track) return null;
+  const [times, rows] = await Promise.all([unpack(track.times, Float32Array), unpack(track.rows, Int32Array)]);
+  const words = track.labels.map((label, i) => ({ label, startS: times[2 * i], endS: times[2 * i + 1] }));
+  const { name, lane, kinds, threshold_ms: thresholdMs } = track;
+  return { name, lane, thresholdMs, words, rows: Array.from({ length: rows.length / 4 }, (_, i) => {
+    const [from, to, word, kind] = rows.subarray(4 * i, 4 * i + 4);
+    const row = { heard: [from, to], word: words[word] ?? null, kind: kinds[kind] };
+    if (row.word) row.word.row = row;
+    return row;
+  }) };
+}
+
 /** Each token learns its word and where in it its middle stands, in letters; each word how many letters it has. */
 function setLetters(tokens, words) {
   let word = 0;
@@ -52,8 +67,8 @@ function setLetters(tokens, words) {
 }
 
 /**
- * -> {startS, durationS, part, score, conventions, convention, mel, lanes, differences, focus, audioUrl}; a lane holds its emission's fields
- * {frames, frameS, labels, blank, posteriors} and {name, note, text, greedy, path, tokens, words, warnings}; greedy: its path is
+ * -> {startS, durationS, part, score, conventions, convention, mel, lanes, differences, track, stops, focus, audioUrl}; a lane holds its
+ * emission's fields {frames, frameS, labels, blank, posteriors} and {name, note, text, greedy, path, tokens, words, warnings}; greedy: its path is
  * the best token of each frame.
  */
 export async function decode(payload) {
@@ -75,6 +90,7 @@ export async function decode(payload) {
     differences: payload.differences.map(({ kind, first, second, start_s, end_s }) => (
       { kind, sides: [first, second], startS: start_s, endS: end_s }
     )),
+    track: await unpackTrack(payload.track), // {name, lane, thresholdMs, words, rows}, or null
     focus: payload.focus, // {lane, first, last} frame to look at, or null
     audioUrl: payload.audio?.url ?? null, // null where the sound is not at hand
   };
@@ -85,12 +101,14 @@ export async function decode(payload) {
   return result;
 }
 
-/** Give every span the seconds that a convention says. */
+/** Give every span the seconds that a convention says, and find anew what is to be visited. */
 export function setConvention(result, name) {
   result.convention = name;
   for (const { tokens, words } of result.lanes) {
     for (const span of [...tokens, ...words]) [span.startS, span.endS] = span.times[name];
   }
+  if (result.track) measure(result.track, result.lanes[result.track.lane].words);
+  result.stops = stopsOf(result);
 }
 
 /** Probability of a token in a frame; the payload holds its square root in 255ths. */

@@ -2,9 +2,9 @@
 
 export const LETTER_WIDTH = 13; // between letters of the collapsed text, where the frames leave room
 
-/** -> {height, shared: {time, wave, spectrogram, posteriors}, lanes: [{title, cells, merge, letters, words}], captions}
- * heard: whether the sound is at hand; else its rows have no height. */
-export function layOut(lanes, heard) {
+/** -> {height, shared: {time, wave, spectrogram, posteriors}, lanes: [{title, cells, merge, letters, words}], track, captions}
+ * heard: whether the sound is at hand; else its rows have no height. tracked: whether there is a reference track. */
+export function layOut(lanes, heard, tracked) {
   let y = 0;
   const captions = [];
   const row = (height, gap, caption) => {
@@ -26,7 +26,8 @@ export function layOut(lanes, heard) {
     letters: row(28, 2, "letters"),
     words: row(32, 8, "words"),
   }));
-  return { height: y, shared, lanes: blocks, captions };
+  const track = tracked ? { title: row(22, 2), words: row(32, 8, "reference") } : null;
+  return { height: y, shared, lanes: blocks, track, captions };
 }
 
 /** Middle of a letter of the collapsed text, from the start of time: its word is set close around its own middle. */

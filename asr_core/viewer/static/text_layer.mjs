@@ -1,14 +1,15 @@
 // Letters and words: buttons laid over the canvas, only those in sight and a screen to each side.
 
-import { describe } from "./details.mjs";
+import { describe, secondsOf } from "./details.mjs";
 import { button, node } from "./elements.mjs";
 import { LETTER_WIDTH, letterX } from "./rows.mjs";
 import { nameOf, spansWithin } from "./rules.mjs";
+import { relation } from "./tracks.mjs";
 
 const SHAPES = { substitute: "differs other", delete: "differs alone", insert: "differs alone" };
 
 export class TextLayer {
-  /** actions: {play(span, lane index), zoomTo(span, lane index)} */
+  /** actions: {play(span, lane index), zoomTo(span, lane index), playTimed(word of the track)} */
   constructor(track, result, rows, actions) {
     this.result = result;
     this.rows = rows;
@@ -27,6 +28,18 @@ export class TextLayer {
       }
       return parts;
     });
+    this.timed = rows.track ? this.trackRows(track, rows.track) : [];
+  }
+
+  /** The heading and the row of a reference track. */
+  trackRows(track, { title, words }) {
+    const { name, words: timed } = this.result.track;
+    const [heading, row] = [node("div", "title"), node("div", "words timed")];
+    heading.style.top = `${title.y}px`;
+    heading.append(node("strong", "", name), node("span", "", timed.map(({ label }) => label).join(" ")));
+    row.style.top = `${words.y}px`;
+    track.append(heading, row);
+    return [heading, row];
   }
 
   remove() {
@@ -35,6 +48,7 @@ export class TextLayer {
       words.remove();
       title?.remove();
     }
+    for (const element of this.timed) element.remove();
   }
 
   /** Make the buttons again; called when the zoom, the span convention or the half-screen in sight has changed. */
@@ -47,6 +61,21 @@ export class TextLayer {
       letters.replaceChildren(...(letters.hidden ? [] : within(lane.tokens).map((span) => this.letter(span, index, perFrame))));
       words.replaceChildren(...within(lane.words).map((span) => this.word(span, index, perSecond)));
     });
+    const [fromS, toS] = [(left - width) / perSecond, (left + 2 * width) / perSecond];
+    const inSight = this.result.track?.words.filter(({ startS, endS }) => endS >= fromS && startS <= toS) ?? [];
+    this.timed[1]?.replaceChildren(...inSight.map((word) => this.timedWord(word, perSecond)));
+  }
+
+  /** A word of the reference track, at its own times. */
+  timedWord(word, perSecond) {
+    const label = `${word.label}, ${secondsOf(word, this.result.startS)}, ${relation(word.row)}. Play it.`;
+    const element = button(word.label, label, () => this.actions.playTimed(word));
+    element.word = word;
+    element.className = `word${word.row.differs ? " differs" : ""}`;
+    element.style.left = `${word.startS * perSecond}px`;
+    element.style.width = `${(word.endS - word.startS) * perSecond}px`;
+    element.addEventListener("dblclick", () => this.actions.zoomTo(word));
+    return element;
   }
 
   letter(span, index, perFrame) {
@@ -87,6 +116,11 @@ export class TextLayer {
       for (const element of letters.children) this.markOne(element, frame, element.span.first > heard);
       for (const element of words.children) this.markOne(element, frame, element.span.first > heard);
     });
+    for (const element of this.timed[1]?.children ?? []) {
+      const { startS, endS } = element.word;
+      element.classList.toggle("lit", atS !== null && startS <= atS && atS < endS);
+      element.classList.toggle("ahead", cursorS !== null && startS > cursorS);
+    }
   }
 
   markOne(element, frame, ahead) {

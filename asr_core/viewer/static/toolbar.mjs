@@ -14,8 +14,10 @@ export function toolbarFor(view) {
     view.convention = name;
     setConvention(result, name);
     view.trigger?.("convention", { convention: name });
+    view.difference = -1;
+    view.buildToolbar();
     view.buildTexts();
-    view.relay();
+    view.resize();
     view.explain();
   });
   const pad = button("Pad", "Play at least 0.3 s around short spans", () => {
@@ -33,11 +35,11 @@ export function toolbarFor(view) {
     button("?", "Help", () => view.help.showModal()),
   ];
   if (result.part.count > 1) elements.push(partsOf(view));
-  if (result.differences.length) {
+  if (result.stops.length) {
     const group = node("span", "differences");
     group.append(
       button("◀", "Previous difference", () => view.goToDifference(-1)),
-      node("span", "", `${result.differences.length} differences`),
+      node("span", "", `${result.stops.length} differences`),
       button("▶", "Next difference", () => view.goToDifference(1)),
     );
     elements.push(group);

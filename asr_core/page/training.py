@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import gradio as gr
 
 from asr_core.decoding import greedy_path
@@ -14,6 +16,10 @@ from asr_core.viewer.payload import Lane
 INTRODUCTION = """
 A model does not learn letter by letter. First it learns that the blank is nearly always right, and says nothing else. Then
 the first letters rise out of the blanks, sharpen, and move to where they are heard. Move the slider to see this model learn.
+"""
+LATER = """
+This recording begins with a model that had learned before, so that its first steps, and their blanks, are not in it. Any
+training of your own records them.
 """
 
 
@@ -32,7 +38,8 @@ def build(tab: gr.Tab, explorer: Explorer, replay: Replay) -> None:
         )
         return [Lane(f"after {snapshot.step:,} steps", reading)], words
 
-    gr.Markdown(INTRODUCTION)
+    guessing = math.log(len(replay.emission(0, 0).alphabet))  # nats a character: what no model is better than at first
+    gr.Markdown(INTRODUCTION + (LATER if replay.snapshots[0].loss < guessing else ""))
     with gr.Row():
         clips = [(f"“{' '.join(text.split()[:4])} …”", number) for number, text in enumerate(replay.texts)]
         clip = gr.Radio(clips, value=0, label="The clip, of a speaker that the training did not hear")

@@ -32,6 +32,7 @@ def test_the_slider_shows_the_clip_at_its_moment(browser, recorded, transcriber)
     tab.wait_for_selector(".ctc-lens .empty")
     tab.get_by_role("tab", name="Training").click()
     tab.wait_for_selector(".ctc-lens .word")
+    tab.get_by_text("a model that had learned before").wait_for()
     replay = recorded.model.replay
     emission = replay.emission(0, 0)
     expected = Transcription.of_path(greedy_path(emission), emission, replay.sound(0))

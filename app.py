@@ -102,7 +102,9 @@ LAUNCH = {
     # fit side by side, so that none hides in a menu.
     "css": """
         button[role=tab][aria-selected=true] { color: var(--body-text-color) !important; }
-        @media (max-width: 480px) { .tab-container button { padding: 0 6px !important; font-size: 14px !important; } }
+        #reference-times :is(td, th) { padding: 2px 8px !important; word-break: normal; }
+        @media (max-width: 480px) { .tab-container button { padding: 0 6px !important; font-size: 14px !important; }
+            #reference-times :is(td, th) { font-size: 13px; padding: 2px 4px !important; } }
     """,
     "show_error": False,
     "run_history": False,  # it stores every visitor's results in the browser, and slows the page down

@@ -33,9 +33,11 @@ from asr_core.doctor.example import sick_batch
 from asr_core.doctor.reading import read as read_batch
 from asr_core.export import export_lanes
 from asr_core.kneser_ney import estimate
+from asr_core.merge import export_merge
 from asr_core.recordings import find_recordings
 from asr_core.replay import FILE as REPLAY
 from asr_core.replay import Replay, Snapshot
+from asr_core.tracks import TrackError, load
 from asr_core.viewer.payload import Lane
 
 SEEDS = Path(__file__).parent / "seeds"
@@ -177,6 +179,28 @@ def feed_posteriors(suffix: str) -> Callable[[bytes], None]:
     return feed
 
 
+TRACKS = {
+    ".ctm": "x 1 0.1 0.2 a\nx 1 0.3 0.1 b 0.9\n",
+    ".TextGrid": '"ooTextFile"\n"TextGrid"\n0 1 <exists> 1\n"IntervalTier"\n"words"\n0 1 2\n0 0.5 "a"\n0.5 1 "b ""c"\n',
+    ".json": '{"segments": [{"words": [{"word": "a", "start": 0.1, "end": 0.2}]}, {"text": "b", "start": 0.3, "end": 0.4}]}',
+    ".srt": "1\n00:00:00,100 --> 00:00:00,200\n<i>a</i>\nb\n\n2\n00:00:00,300 --> 00:00:00,400\nc\n",
+    ".vtt": "WEBVTT\n\nNOTE x\n\n00:00.100 --> 00:00.200 align:left\n<v A>a &lt;\n\n00:00.300 --> 00:00.400\nb\n",
+}
+
+
+def feed_track(ending: str) -> Callable[[bytes], None]:
+    heard = posteriors.of_arrays(**posteriors_of_noise()).read()
+
+    def feed(data: bytes) -> None:
+        path = folder() / f"track{ending}"
+        path.write_bytes(data)
+        with suppress(TrackError):
+            lanes = [Lane("heard", heard, track=load(path, heard.sound))]
+            export_lanes(lanes, "html"), export_merge(lanes, "merge"), export_merge(lanes, "differences")
+
+    return feed
+
+
 MANIFEST = "path\tspeaker\tsplit\tduration_s\ttext\tclient_id\tsentence\na/b.mp3\tx\ttrain\t1.5\tit's\tx\ty\n"
 TARGETS = {
     "config": part_of_a_checkpoint(CONFIG),
@@ -192,6 +216,7 @@ TARGETS = {
     "posteriors": Target(lambda: good_posteriors("npz"), feed_posteriors("npz")),
     "posteriors-safetensors": Target(lambda: good_posteriors("safetensors"), feed_posteriors("safetensors")),
 }
+TARGETS |= {f"track{ending}": Target(text.encode, feed_track(ending)) for ending, text in TRACKS.items()}
 
 
 def main() -> int:

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from readings import both
 
 from asr_core.alignment import CONVENTIONS
+from asr_core.boundaries import THRESHOLD_MS, compare
 from asr_core.decoding import greedy_path
+from asr_core.tracks import TimedWord, Track
 from asr_core.transcription import Transcription
-from asr_core.viewer.payload import MEL_RANGE, Lane, payload
+from asr_core.viewer.payload import MEL_RANGE, Lane, answer_in, payload
 
 NODE = ["node", str(Path(__file__).parent / "viewer" / "decode.mjs")]
 
@@ -34,7 +36,28 @@ def lanes_of(draw) -> list[Lane]:
         second = Transcription.of_path(greedy_path(first.emission), first.emission, first.sound, first.convention)
         other = draw(st.sampled_from([second, replace(draw(both), sound=first.sound)]))
         lanes.append(Lane(draw(names), other))
+    if draw(st.booleans()):  # with times from elsewhere, which need not be in the recording
+        labels = draw(st.lists(names, max_size=6))
+        words = tuple(TimedWord(label, 0.31 * index, 0.31 * index + 0.2) for index, label in enumerate(labels))
+        lanes[0] = replace(lanes[0], track=Track(draw(names), words))
     return lanes
+
+
+def assert_same_rows(found: dict, lanes: list[Lane]) -> None:
+    """What the browser works out of a track for every convention, and what Python does."""
+    for convention in CONVENTIONS:
+        if lanes[0].track is None:
+            assert convention not in found["rows"]
+            continue
+        rows = compare(answer_in(lanes).with_convention(convention), lanes[0].track).rows
+        for row, (text, label, kind, start_ms, end_ms, differs) in zip(rows, found["rows"][convention], strict=True):
+            assert (text, label, kind) == (row.text, row.reference and row.reference.label, row.kind)
+            if row.start_ms is None:
+                assert (start_ms, end_ms, differs) == (None, None, True)
+                continue
+            assert abs(start_ms - row.start_ms) <= 1 and abs(end_ms - row.end_ms) <= 1  # float32 rounds otherwise
+            if min(abs(abs(ms) - THRESHOLD_MS) for ms in (row.start_ms, row.end_ms)) > 1:
+                assert differs == row.disagrees
 
 
 def assert_same(found: dict, lanes: list[Lane]) -> None:
@@ -70,3 +93,4 @@ def test_what_the_browser_reads_is_what_was_transcribed(several):
     assert done.returncode == 0, done.stderr.decode()
     for found, lanes in zip(json.loads(done.stdout), several, strict=True):
         assert_same(found, lanes)
+        assert_same_rows(found, lanes)

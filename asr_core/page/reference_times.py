@@ -83,7 +83,11 @@ def table(comparison: Comparison) -> str:
     figures += [plain(comparison.track.note)] if comparison.track.note else []
     if len(shown) < len(rows):
         figures.append(f"Below are {len(shown)} that disagree; the differences as a file have all.")
-    lines = ["| at | heard | reference | start, ms | end, ms | |", "|---:|---|---|---:|---:|---|", *map(_line, shown)]
+    lines = [
+        "| at | heard | reference | start, ms | end, ms | verdict |",
+        "|---:|---|---|---:|---:|---|",
+        *map(_line, shown),
+    ]
     note = f"Heard minus reference; spans by {comparison.reading.convention}. Over {THRESHOLD_MS} ms is a disagreement."
     return "\n\n".join([" ".join(figures), "\n".join(lines), note])
 

@@ -14,11 +14,13 @@ async function read(payload) {
     return { name, text, labels, blank, frameS, greedy, warnings, path: [...lane.path], probabilities };
   });
   const spans = {};
+  const rows = {};
   for (const name of Object.keys(result.conventions)) {
     setConvention(result, name);
+    rows[name] = result.track?.rows.map(({ text, word, kind, startMs, endMs, differs }) => [text, word?.label ?? null, kind, startMs, endMs, differs]);
     spans[name] = result.lanes.map(({ tokens, words }) => [spansOf(tokens), spansOf(words)]);
   }
-  return { durationS, convention, mel: [...mel.values], melShape: [mel.frames, mel.bins], lanes, spans };
+  return { durationS, convention, mel: [...mel.values], melShape: [mel.frames, mel.bins], lanes, spans, rows };
 }
 
 console.log(JSON.stringify(await Promise.all(JSON.parse(await text(process.stdin)).map(read))));

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from crashes import WORDS, story
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from synthetic import tiny_model
-from test_crash import WORDS, story
 
 from asr_core import checkpoint
 from asr_core.checkpoint import CONFIG, LANGUAGE_MODEL, LARGEST_CONFIG, WEIGHTS, CheckpointError

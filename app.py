@@ -102,7 +102,8 @@ LAUNCH = {
     # fit side by side, so that none hides in a menu.
     "css": """
         button[role=tab][aria-selected=true] { color: var(--body-text-color) !important; }
-        #reference-times :is(td, th) { padding: 2px 8px !important; word-break: normal; }
+        #reference-times { overflow-x: auto; }
+        #reference-times :is(td, th) { overflow-wrap: normal; padding: 2px 8px !important; word-break: normal; }
         @media (max-width: 480px) { .tab-container button { padding: 0 6px !important; font-size: 14px !important; }
             #reference-times :is(td, th) { font-size: 13px; padding: 2px 4px !important; } }
     """,

@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from praatio import textgrid as praatio
 from readings import EMPTY, both, spoken
 
 from asr_core.boundaries import THRESHOLD_MS, compare
+from asr_core.export import export
 from asr_core.merge import differences, export_merge, merge
 from asr_core.reference import align
 from asr_core.tracks import TimedWord, Track, load
@@ -128,6 +131,16 @@ def test_how_spans_are_widened_moves_edges_and_pairs_nothing_else(heard, referen
         for name in ("spike", "boundary")
     ]
     assert pairs[0] == pairs[1]
+
+
+def test_the_readmes_example_runs(tmp_path, monkeypatch, capsys):
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    example = re.search(r"```python\n(from asr_core\.boundaries .*?)```", readme, re.DOTALL)[1]
+    monkeypatch.chdir(tmp_path)
+    Path("talk.TextGrid").write_text(export(HEARD, "textgrid"))
+    exec(compile(example, "README.md", "exec"), {"transcription": HEARD})
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("same cat TimedWord(label='cat'") and printed[-1] == "20.0 20.0"  # half a frame each
 
 
 # Files of both

@@ -84,7 +84,7 @@ def table(comparison: Comparison) -> str:
     if len(shown) < len(rows):
         figures.append(f"Below are {len(shown)} that disagree; the differences as a file have all.")
     lines = [
-        "| at | heard | reference | start, ms | end, ms | verdict |",
+        "| at, s | heard | reference | start, ms | end, ms | verdict |",
         "|---:|---|---|---:|---:|---|",
         *map(_line, shown),
     ]
@@ -96,7 +96,7 @@ def _line(row: Row) -> str:
     at_s = row.reference.start_s if row.reference else row.heard[0].start_s
     verdict = VERDICTS.get(row.kind, f"over {THRESHOLD_MS} ms" if row.disagrees else "")
     texts = [plain(text[:100]) for text in (row.text, row.reference.label if row.reference else "")]
-    return "| " + " | ".join([f"{at_s:.2f} s", *texts, _signed(row.start_ms), _signed(row.end_ms), verdict]) + " |"
+    return "| " + " | ".join([f"{at_s:.2f}", *texts, _signed(row.start_ms), _signed(row.end_ms), verdict]) + " |"
 
 
 def _signed(ms: int | None) -> str:

@@ -1,6 +1,9 @@
 """Reference times in Chromium: dropped, seen beside what was heard, compared, taken away; and what is no such file."""
 
 import json
+import os
+import time
+from pathlib import Path
 
 import pytest
 from actions import EXAMPLES, assert_accessible, explained, open_tab, type_reference, upload, wait_until_settled
@@ -10,8 +13,9 @@ from asr_core.export import export
 from asr_core.merge import export_merge
 from asr_core.reference import align
 from asr_core.tracks import load
+from asr_core.viewer import parts as parts_module
 from asr_core.viewer.offline import replay
-from asr_core.viewer.parts import beside
+from asr_core.viewer.parts import Parts, beside
 from asr_core.viewer.payload import Lane, reference_lanes
 
 CLIP = EXAMPLES[1]
@@ -211,9 +215,60 @@ def test_a_phone_shows_the_lane_and_never_scrolls_sideways(browser, url, hand):
     tab.wait_for_selector(".ctc-lens .word")
     drop(tab, hand)
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
-    heights = tab.locator(f"{TABLE} td").evaluate_all("cells => cells.map(cell => cell.offsetHeight)")
-    assert max(heights) < 60, "no word is broken into letters"
+    one_word = "cells => cells.filter(each => /^\\S+$/.test(each.textContent.trim())).map(each => each.clientHeight)"
+    rows = tab.locator(f"{TABLE} tbody tr").filter(has_not_text="another word")
+    heights = rows.locator("td").evaluate_all(one_word)
+    assert max(heights) < 35, "no word is broken into letters"
     context.close()
+
+
+def test_a_part_of_a_long_recording_has_its_part_of_the_track_and_the_table_is_of_the_whole(
+    tab, monkeypatch, transcriber, expected, hand
+):
+    monkeypatch.setattr(parts_module, "LONGEST_S", 2.0)
+    tab.get_by_label("Letters alone").click()
+    upload(tab, CLIP.path)
+    drop(tab, hand)
+    track = load(hand, expected.sound)
+    parts = Parts(beside([Lane("heard", expected)], track))
+    assert len(parts) > 1 and 0 < len(parts[1][0].track.words) < len(track.words)
+    whole = cells(tab)
+    assert len(whole) == len(compare(expected, track).rows)
+    assert timed(tab) == [word.label for word in parts[0][0].track.words]
+    tab.get_by_role("button", name="Next part").click()
+    tab.locator(".ctc-lens .parts").get_by_text("part 2 of").wait_for()
+    words = parts[1][0].track.words
+    assert timed(tab) == [word.label for word in words]
+    label = tab.locator(".ctc-lens .timed .word").first.get_attribute("aria-label")
+    assert label.startswith(f"{words[0].label}, {words[0].start_s:.2f} s to {words[0].end_s:.2f} s, ")
+    assert cells(tab) == whole
+    take_away(tab)
+    assert tab.locator(".ctc-lens .parts").get_by_text("part 2 of").count() == 1
+
+
+def test_a_closed_page_leaves_no_file_of_times(browser, url, hand, tmp_path):
+    mine = tmp_path / "mine and nobody else's.TextGrid"
+    mine.write_bytes(hand.read_bytes() + b"! mine")
+    context = browser.new_context()
+    tab = context.new_page()
+    tab.set_default_timeout(60_000)
+    tab.goto(url)
+    tab.get_by_role("button", name="the floors were").click()
+    tab.wait_for_selector(".ctc-lens .word")
+    drop(tab, mine)
+    with tab.expect_download():
+        tab.get_by_role("button", name="Merge, TextGrid").click()
+
+    def left() -> list[Path]:
+        made = [path for path in Path(os.environ["GRADIO_TEMP_DIR"]).rglob("*") if path.is_file() and path.stat().st_size]
+        return [path for path in made if "mine" in path.name or "mine and nobody" in path.read_text(errors="ignore")]
+
+    assert len(left()) == 2, "the upload and the merge"
+    context.close()
+    deadline = time.monotonic() + 30
+    while left():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_the_offline_page_has_the_lane(browser, tmp_path, expected, hand):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
+import gc
 import importlib.util
 import os
 import sys
@@ -149,6 +150,7 @@ def main() -> int:
     except CheckpointError as error:
         print(f"app.py: {error}", file=sys.stderr)
         return 2
+    gc.freeze()  # a full collection would write to every object, and none could be shared with the processes that read
     page = build(transcriber, others)
     give_freed_memory_back()  # now that the processes that read are made: they are faster without
     page.launch(**LAUNCH, mcp_server=with_mcp)

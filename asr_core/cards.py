@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -14,7 +15,7 @@ LONGEST_LICENCE = 60  # characters: "cc-by-nc-sa-4.0" has 15
 
 def card_of(folder: Path) -> str:
     """Its file, or "" where there is none."""
-    return str(folder / CARD) if (folder / CARD).is_file() else ""
+    return str(folder / CARD) if os.path.isfile(folder / CARD) else ""  # Path's own fails where a name is too long
 
 
 def licence_of(folder: Path) -> str:

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported: no call leaves the machine
-os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000000")  # else it sums up the last 10,000 events after each
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000000")  # else it sums up the last events after each
+os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")  # nobody looks at them; it would keep 10,000
 
 try:
     import spaces  # there on a ZeroGPU Space alone, where it has to come before torch
@@ -35,6 +36,7 @@ from asr_core.reception import Reception
 EXAMPLES = Path(__file__).parent / "examples" / "manifest.tsv"
 
 MOST_PEOPLE = 400  # with something to be done at once
+MOST_VISITS = 1_000  # remembered at once, of 0.2 MB each; where nobody hears of their end, for an hour
 
 INTRODUCTION = """
 # CTC Lens
@@ -115,6 +117,7 @@ LAUNCH = {
     "ssr_mode": False,
     "footer_links": ["api"],
     "max_file_size": guard.LARGEST_FILE,
+    "state_session_capacity": MOST_VISITS,
     "max_threads": MOST_PEOPLE,  # also the most events at once, most of which wait in line without a thread
     "app_kwargs": {"middleware": guard.middleware()},
 }

@@ -26,7 +26,7 @@ import torch
 from asr_core import CtcError, checkpoint
 from asr_core.data.batches import evaluation_batches
 from asr_core.data.librispeech import librispeech_subsets
-from asr_core.data.utterances import DataError, Utterance, read_speakers, read_utterances, split_speakers
+from asr_core.data.utterances import DataError, Utterance, read_manifest, read_speakers, split_speakers
 from asr_core.evaluation import evaluate
 from asr_core.files import sentence
 from asr_core.replay import ReplayError
@@ -36,6 +36,7 @@ from asr_core.training.loop import TrainingRun
 from asr_core.training.state import StateError
 
 RECIPE = ("epochs", "max_lr", "batch_size", "batch_s", "optimiser", "ema_decay", "phone_weight", "consistency", "seed")
+CR_CTC_TIME_MASKS = 2.5  # times as many (Yao et al. 2024, arXiv 2410.05101, section 3)
 
 
 def positive(text: str) -> float:
@@ -61,7 +62,13 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", choices=PRESETS, default="fast", help="encoder, features and recipe (default: fast)")
     data = parser.add_argument_group("data")
-    data.add_argument("--data", required=True, type=Path, help="a manifest .tsv, or the root that holds LibriSpeech/")
+    data.add_argument(
+        "--data",
+        required=True,
+        nargs="+",
+        type=Path,
+        help="a manifest .tsv, and more of them for more training utterances; or the root that holds LibriSpeech/",
+    )
     data.add_argument("--train-subsets", nargs="+", default=["train-clean-100"], help="LibriSpeech subsets to train on")
     data.add_argument("--valid-subsets", nargs="+", default=["test-clean"], help="LibriSpeech subsets to validate on")
     data.add_argument("--download", action="store_true", help="fetch missing LibriSpeech subsets from openslr.org")
@@ -81,11 +88,15 @@ def arguments() -> argparse.Namespace:
     recipe.add_argument("--dropout", type=part_of_one, help="in the encoder")
     recipe.add_argument("--ema-decay", type=part_of_one, help="of the averaged weights; 0 for none")
     recipe.add_argument("--phone-weight", type=part_of_one, nargs=2, metavar=("FIRST", "LAST"), help="of the phone CTC loss")
-    recipe.add_argument("--consistency", type=positive, metavar="WEIGHT", help="of CR-CTC, such as 0.2; doubles the work")
+    recipe.add_argument(
+        "--consistency",
+        type=positive,
+        metavar="WEIGHT",
+        help="of CR-CTC, such as 0.2: two views of each utterance, masked more; doubles the work",
+    )
     recipe.add_argument("--noise", type=part_of_one, metavar="PART", help="of the utterances that get noise")
     recipe.add_argument("--reverberation", type=part_of_one, metavar="PART", help="of the utterances put into a room")
     recipe.add_argument("--band-limit", type=part_of_one, metavar="PART", help="of the utterances without high frequencies")
-    recipe.add_argument("--mp3", type=part_of_one, metavar="PART", help="of the utterances that are coded as MP3")
     recipe.add_argument("--seed", type=int, help="of everything random")
     return parser.parse_args()
 
@@ -101,8 +112,10 @@ def configuration(args: argparse.Namespace, device: torch.device) -> TrainingCon
         chosen["batch_size"] = None
     if "dropout" in given:
         chosen["encoder"] = {**config.encoder, "dropout": args.dropout}
-    rooms = {name: given[name] for name in ("noise", "reverberation", "band_limit", "mp3") if name in given}
-    chosen["augmentation"] = dataclasses.replace(config.augmentation, **rooms)
+    changed = {name: given[name] for name in ("noise", "reverberation", "band_limit") if name in given}
+    if "consistency" in given:  # what one view hides the other one shows, so more can be hidden
+        changed["time_masks"] = round(CR_CTC_TIME_MASKS * config.augmentation.time_masks)
+    chosen["augmentation"] = dataclasses.replace(config.augmentation, **changed)
     if config.bfloat16 and device.type == "cpu" and not torch.cpu._is_avx512_bf16_supported():
         print("This processor has no bfloat16 products, so everything is computed in float32: slower, and as good.")
         chosen["bfloat16"] = False
@@ -111,11 +124,13 @@ def configuration(args: argparse.Namespace, device: torch.device) -> TrainingCon
 
 def corpus(args: argparse.Namespace) -> tuple[list[Utterance], list[Utterance]]:
     """(training, validation) utterances."""
-    if args.data.is_file():
-        train, valid = read_utterances(args.data, "train"), read_utterances(args.data, "valid")
+    first, *more = args.data
+    if first.is_file() or more:
+        train = [utterance for path in args.data for utterance in read_manifest(path, "train")]
+        valid = read_manifest(first, "valid")
     else:
-        train = librispeech_subsets(args.data, args.train_subsets, args.download)
-        valid = librispeech_subsets(args.data, args.valid_subsets, args.download)
+        train = librispeech_subsets(first, args.train_subsets, args.download)
+        valid = librispeech_subsets(first, args.valid_subsets, args.download)
     if args.exclude_speakers:
         _, train = split_speakers(train, read_speakers(args.exclude_speakers))
     if not train:

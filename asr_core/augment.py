@@ -1,14 +1,12 @@
 """What training does to speech so that the model meets more of the world: speed, rooms, telephones, noise, gain,
-MP3, and SpecAugment's masks."""
+and SpecAugment's masks."""
 
 from __future__ import annotations
 
-import io
 import math
 from dataclasses import dataclass
 from functools import cache
 
-import soundfile as sf
 import torch
 import torchaudio
 from torch import Tensor
@@ -26,8 +24,6 @@ class AugmentConfig:
     cutoff_hz: tuple[float, float] = (2_500.0, 7_000.0)
     noise: float = 0.0  # part of the utterances that get noise
     snr_db: tuple[float, float] = (5.0, 30.0)  # how much louder the speech is than the noise
-    mp3: float = 0.0  # part of the utterances that are coded as MP3, as many that people upload have been
-    compression: tuple[float, float] = (0.7, 0.92)  # libsndfile's level: at 16 kHz about 56 to 20 kbit/s
     frequency_masks: int = 2
     frequency_width: int = 20
     time_masks: int = 5
@@ -54,8 +50,6 @@ def augment_waveform(waveform: Tensor, config: AugmentConfig, sample_rate: int) 
         waveform = add_noise(waveform, _between(*config.snr_db), exponent=_between(0.0, 2.0))
     if config.gain_db:
         waveform = waveform * 10 ** (_between(-config.gain_db, config.gain_db / 2) / 20)
-    if _drawn(config.mp3):
-        waveform = code_as_mp3(waveform, _between(*config.compression), sample_rate)
     return waveform
 
 
@@ -67,6 +61,11 @@ def _between(low: float, high: float) -> float:
     return low + (high - low) * float(torch.rand(()))
 
 
+def _fft_size(samples: int) -> int:
+    """A power of two that holds them: other sizes take up to ten times as long."""
+    return 2 ** samples.bit_length()
+
+
 def reverberate(waveform: Tensor, rt60_s: float, sample_rate: int) -> Tensor:
     """(S,) -> (S,), as loud as before: the direct sound and an echo of noise that decays by 60 dB in `rt60_s`.
 
@@ -76,37 +75,26 @@ def reverberate(waveform: Tensor, rt60_s: float, sample_rate: int) -> Tensor:
     echo = torch.randn(len(time_s)) * 10 ** (-3 * time_s / rt60_s)
     echo *= math.sqrt(0.5) / echo.norm()
     echo[0] = 1.0
-    size = 2 ** (len(waveform) + len(echo)).bit_length()  # other sizes take up to ten times as long
+    size = _fft_size(len(waveform) + len(echo))
     wet = torch.fft.irfft(torch.fft.rfft(waveform, size) * torch.fft.rfft(echo, size), size)[: len(waveform)]
     return wet * (waveform.norm() / wet.norm().clamp(min=1e-9))
 
 
 def limit_band(waveform: Tensor, cutoff_hz: float, sample_rate: int) -> Tensor:
     """(S,) -> (S,) without what lies above `cutoff_hz`; the edge is a raised cosine, a tenth of the cutoff wide."""
-    spectrum = torch.fft.rfft(waveform)
+    size = _fft_size(len(waveform))
+    spectrum = torch.fft.rfft(waveform, size)
     frequency_hz = torch.linspace(0, sample_rate / 2, len(spectrum))
     position = ((frequency_hz - cutoff_hz) / (0.1 * cutoff_hz)).clamp(0, 1)
-    return torch.fft.irfft(spectrum * (0.5 + 0.5 * torch.cos(math.pi * position)), len(waveform))
+    return torch.fft.irfft(spectrum * (0.5 + 0.5 * torch.cos(math.pi * position)), size)[: len(waveform)]
 
 
 def add_noise(waveform: Tensor, snr_db: float, exponent: float) -> Tensor:
     """(S,) -> (S,) with noise whose power falls with frequency to the `exponent`: 0 white, 1 pink, 2 brown."""
-    spectrum = torch.fft.rfft(torch.randn(len(waveform)))
+    spectrum = torch.fft.rfft(torch.randn(_fft_size(len(waveform))))
     spectrum *= torch.arange(1, len(spectrum) + 1) ** (-exponent / 2)
-    noise = torch.fft.irfft(spectrum, len(waveform))
+    noise = torch.fft.irfft(spectrum)[: len(waveform)]
     return waveform + noise * (waveform.norm() / noise.norm().clamp(min=1e-9)) * 10 ** (-snr_db / 20)
-
-
-def code_as_mp3(waveform: Tensor, compression: float, sample_rate: int) -> Tensor:
-    """(S,) -> (S',), written as MP3 and read again: MP3 may lay some 80 ms of silence around the sound.
-
-    compression: libsndfile's level, 0 to 0.99: the higher, the fewer bits.
-    """
-    file = io.BytesIO()
-    coding = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "CONSTANT", "compression_level": compression}
-    sf.write(file, waveform.numpy(), sample_rate, **coding)
-    file.seek(0)
-    return torch.from_numpy(sf.read(file, dtype="float32")[0])
 
 
 def spec_augment(features: Tensor, config: AugmentConfig) -> Tensor:

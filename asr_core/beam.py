@@ -24,8 +24,8 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, so that the hash of a prefix
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """tokens: collapsed, without blanks. log_prob: ln of the sum over every path of the tokens that the search kept.
-    score: the same with the language model's part, by which hypotheses are ranked."""
+    """tokens: collapsed, without blanks. log_prob: ln of the sum over every path of the tokens that the search kept, each
+    frame less what a language model's prior expected. score: the same with the rest of its part; it ranks hypotheses."""
 
     tokens: tuple[int, ...]
     log_prob: float
@@ -51,7 +51,7 @@ def beam_search(
     states = language_model.start(after) if language_model else None
     node, trail = np.zeros(1, np.int64), Trail()  # where the prefix is in the tree of all prefixes
 
-    for frame in log_probs:
+    for frame in log_probs - language_model.expected if language_model else log_probs:
         total = np.logaddexp(ends_blank, ends_token)
         rows = np.arange(len(total))
         grown = total[:, None] + frame  # (K, V)

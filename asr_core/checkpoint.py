@@ -28,12 +28,13 @@ from asr_core.files import readable, write_atomically, write_together
 from asr_core.language_model import LanguageModel
 from asr_core.models import Encoder, build_encoder, describe_encoder
 from asr_core.replay import Replay, ReplayError
-from asr_core.settings import require_number
+from asr_core.settings import require_number, require_numbers
 from asr_core.text import Alphabet
 from asr_core.windows import ALIGNED, CONTEXT, WINDOW
 
 FORMAT = 1
 WEIGHTS, CONFIG, LANGUAGE_MODEL = "model.safetensors", "config.json", "language_model.safetensors"
+TUNED = ("weight", "word_bonus", "prior_weight", "prior")  # of the language model, with this recogniser
 LARGEST_CONFIG = 1_000_000  # bytes: the history of a thousand epochs is 150 kB
 LARGEST_HEADER = 1_000_000  # bytes of a weights file that are no weights: 100 for each tensor
 MOST_PARAMETERS = 100_000_000  # three times those of the larger preset; more would be no fun on a CPU
@@ -117,7 +118,7 @@ class Checkpoint:
             "metrics": self.metrics,
         }
         if self.language_model:
-            config["language_model"] = {name: getattr(self.language_model, name) for name in ("weight", "word_bonus")}
+            config["language_model"] = {name: getattr(self.language_model, name) for name in TUNED}
         return (json.dumps(config, indent=2) + "\n").encode()
 
 
@@ -249,10 +250,14 @@ def _compare(found: dict[str, tuple], expected: dict[str, tuple], folder: Path) 
 def _load_words(folder: Path, config: dict, alphabet: Alphabet) -> LanguageModel | None:
     try:
         words = language_model.load(folder / LANGUAGE_MODEL)
-        weights = _table(config.get("language_model", {"weight": 1.0, "word_bonus": 0.0}), "language_model")
-        words = replace(words, **{name: weights[name] for name in ("weight", "word_bonus")})
-        require_number(words, "weight", least=0, most=1_000)
+        if "language_model" in config:
+            tuned = {"prior_weight": 0.0, "prior": ()} | _table(config["language_model"], "language_model")  # once unknown
+            words = replace(words, **{name: tuned[name] for name in TUNED})
+        require_number(words, "weight", "prior_weight", least=0, most=1_000)
         require_number(words, "word_bonus", least=-1_000, most=1_000)
+        if words.prior not in ((), []):
+            require_numbers(words, "prior", count=len(alphabet.labels), least=-1_000, most=0)
+        words = replace(words, prior=tuple(words.prior))
         if alphabet.space is None:
             raise ValueError("the alphabet has no space, so it spells no words")
         return words

@@ -15,7 +15,8 @@ class HubError(ValueError):
 
 def fetch(name: str, patterns: Sequence[str]) -> Path:
     """The folder with those of the files that match. An interrupted download goes on where it stopped. Raises HubError."""
-    from huggingface_hub import snapshot_download  # here, because only a Hub id needs the network
+    from httpx2 import TransportError  # huggingface_hub's; here, because only a Hub id needs the network
+    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
 
     try:
@@ -28,7 +29,7 @@ def fetch(name: str, patterns: Sequence[str]) -> Path:
     except RepositoryNotFoundError as error:
         reason = f"There is no model {name} on the Hub, or it is private"
         raise HubError(f"{reason}. Check the spelling, or `hf auth login`.") from error
-    except (HfHubHTTPError, OSError, ValueError) as error:
+    except (HfHubHTTPError, TransportError, OSError, ValueError) as error:
         raise HubError(
             f"{name} is not in the cache, and could not be fetched from the Hub. Check the network, and run the same again: "
             "what has come of it is kept."

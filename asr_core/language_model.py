@@ -36,7 +36,8 @@ class LanguageModel:
     one, one_backoff: (V,) of each id. pair_keys: (N2,) sorted, context id << 16 | id; two, two_backoff: (N2,).
     triple_keys: (N3,) sorted, index of the context among the pairs << 16 | id; three: (N3,). All are natural logarithms.
     weight, word_bonus: how much a beam search heeds it, beside log-probabilities of the sound: weight * ln p + word_bonus
-    for each word. They are tuned with a recogniser, so they are stored with it.
+    for each word. prior, prior_weight: ln of the share of all frames that the recogniser gives to each of its tokens, (V,),
+    and how much of it every frame loses; none when empty. All four are tuned with a recogniser, so they are stored with it.
     """
 
     words: tuple[str, ...]
@@ -49,6 +50,8 @@ class LanguageModel:
     three: np.ndarray
     weight: float = 1.0
     word_bonus: float = 0.0
+    prior_weight: float = 0.0
+    prior: tuple[float, ...] = ()
 
     @classmethod
     def of_probabilities(cls, words: Sequence[str], *arrays: np.ndarray) -> LanguageModel:

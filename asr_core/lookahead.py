@@ -3,6 +3,10 @@
 The words form a trie of letters. A prefix is credited with the likeliest word that it may become (look-ahead), and the
 guess is replaced by the trigram's probability when the word ends. What leaves the trie is an unknown word, which costs
 ln p(unknown) and a uniform share for each of its letters, so every text has a probability.
+
+A recogniser expects the tokens that were frequent in its training, and the language model expects them again: what the
+first says of a frame is divided by a power of the tokens' prior (the simplest of the internal language models that Yang et
+al. 2025 compare, arXiv 2506.06096).
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os.path import commonprefix
 
 import numpy as np
@@ -44,7 +48,7 @@ class Lookahead:
     """The language model of one alphabet, weighted; made once, holds nothing of a search between calls."""
 
     def __init__(self, model: LanguageModel, alphabet: Alphabet) -> None:
-        self.model, self.weight, self.word_bonus = model, model.weight, model.word_bonus
+        self.model = model
         if alphabet.space is None:
             raise ValueError("A language model of words needs a token that parts words, and this alphabet has none.")
         self.space = alphabet.space
@@ -85,10 +89,15 @@ class Lookahead:
         self.ending = (np.where(self.word == UNKNOWN, -spelled, 0.0) - self.guess).astype(np.float32)
         self.ending[AWAY] = -letter_cost - unknown
 
-    def weighted(self, weight: float, word_bonus: float) -> Lookahead:
-        """The same words with other weights."""
+    @property
+    def expected(self) -> np.ndarray:
+        """What each token (V,) loses in every frame before it is added to a text's score; 0 where there is no prior."""
+        return self.model.prior_weight * np.array(self.model.prior or 0, np.float32)
+
+    def weighted(self, **weights: object) -> Lookahead:
+        """The same words with other weights, or another prior: the fields of LanguageModel that these are."""
         other = copy(self)
-        other.weight, other.word_bonus = weight, word_bonus
+        other.model = replace(self.model, **weights)
         return other
 
     def start(self, after: Sequence[str] = ()) -> TextStates:
@@ -105,7 +114,7 @@ class Lookahead:
         child = self.child[states.node][:, self.columns]  # (K, V)
         away = self.leaving[states.node][:, None]
         added = np.where(child == AWAY, away, self.guess[child] - self.guess[states.node][:, None])
-        added *= self.weight
+        added *= self.model.weight
         added[:, self.space] = self._word_ends(states)[0]
         return added
 
@@ -124,10 +133,10 @@ class Lookahead:
         previous = np.where(begun, self.word[states.node], states.previous)
         pair = np.where(begun, pair, states.pair)
         end = self.model.log_probs(pair, previous, np.full(len(pair), BOUNDARY))[0]
-        return np.where(begun, added, 0.0) + self.weight * end
+        return np.where(begun, added, 0.0) + self.model.weight * end
 
     def _word_ends(self, states: TextStates) -> tuple[np.ndarray, np.ndarray]:
         """(K,) what a space adds, -inf where no word has begun, and the pair that it completes."""
         log_prob, pair = self.model.log_probs(states.pair, states.previous, self.word[states.node])
-        added = self.weight * (log_prob + self.ending[states.node]) + self.word_bonus
+        added = self.model.weight * (log_prob + self.ending[states.node]) + self.model.word_bonus
         return np.where(states.node == ROOT, -np.inf, added), pair

@@ -17,8 +17,20 @@ def require_number(settings: object, *names: str, least: float, most: float) -> 
     """Raise ValueError unless each named field is a number from `least` to `most`."""
     for name in names:
         value = getattr(settings, name)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
+        if not _is_number(value, least, most):
             raise ValueError(f"{name} is {reprlib.repr(value)}; it must be a number from {least:g} to {most:g}.")
+
+
+def require_numbers(settings: object, name: str, count: int, least: float, most: float) -> None:
+    """Raise ValueError unless the field is a list of that many numbers from `least` to `most`."""
+    values = getattr(settings, name)
+    listed = isinstance(values, list | tuple) and len(values) == count
+    if not listed or not all(_is_number(each, least, most) for each in values):
+        raise ValueError(f"{name} is {reprlib.repr(values)}; it must be {count:,} numbers from {least:g} to {most:g}.")
+
+
+def _is_number(value: object, least: float, most: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
 
 
 def require_text(value: object, what: str, most: int) -> None:

@@ -26,7 +26,8 @@ def push(folder: Path, name: str) -> str:
     if not hub.SHAPE.fullmatch(name):
         raise SharingError(f"{name} is no Hub id. Expected ORG/NAME.")
     model = checkpoint.load(folder)  # what cannot be used is not shared
-    from huggingface_hub import CommitOperationAdd, HfApi  # here, because only this needs the network
+    from httpx2 import TransportError  # here, because only this needs the network
+    from huggingface_hub import CommitOperationAdd, HfApi
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
     sources: dict[str, Path | bytes] = {file: folder / file for file in FILES if (folder / file).exists()}
@@ -43,7 +44,7 @@ def push(folder: Path, name: str) -> str:
                 f"The Hub does not let you write to {name}. Log in with `hf auth login`, as who may."
             ) from error
         raise SharingError(f"The Hub answers {status} to what was sent for {name}. Try later.") from error
-    except OSError as error:
+    except (TransportError, OSError) as error:
         raise SharingError(f"The Hub cannot be reached: {error}. Check the network.") from error
     return f"{api.endpoint}/{name}"
 

@@ -81,8 +81,8 @@ def online(tmp_path):
 
     with hub() as (address, models):
 
-        def run(*arguments, token: str = "secret") -> subprocess.CompletedProcess:
-            told = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "0", "HF_TOKEN": token}
+        def run(*arguments, token: str = "secret", at: str = address) -> subprocess.CompletedProcess:
+            told = {"HF_ENDPOINT": at, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "0", "HF_TOKEN": token}
             command, root = [sys.executable, "-m", "asr_core", *map(str, arguments)], Path(__file__).parent.parent
             return subprocess.run(command, cwd=root, env=os.environ | told, capture_output=True, text=True)
 

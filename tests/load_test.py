@@ -119,8 +119,12 @@ class Speaker:
     def _speak(self) -> None:
         name, step, number = os.urandom(8).hex(), round(PIECE_S * RATE), 0
         begun = time.perf_counter()
-        # From an address of their own: the page lets nobody ask for as much as all of them together.
-        with httpx.Client(timeout=60, transport=httpx.HTTPTransport(local_address="127.0.0.2")) as browser:
+        # From an address of their own: the page lets nobody ask for as much as all of them together. By the heartbeat the
+        # page hears, as of any browser, when they have gone.
+        with (
+            httpx.Client(timeout=60, transport=httpx.HTTPTransport(local_address="127.0.0.2")) as browser,
+            browser.stream("GET", f"{self.url}gradio_api/heartbeat/{name}"),
+        ):
             while not self.done.wait(max(0.0, begun + number * PIECE_S - time.perf_counter())):
                 piece = np.roll(self.speech, -number * step)[:step]
                 sent = base64.b64encode((piece * 32_767).astype("<i2").tobytes()).decode()

@@ -1,17 +1,13 @@
 """Rooms, telephones and noise, by what they are in physics."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from synthetic import RATE, speech_like
 
-from asr_core import audio
-from asr_core.augment import AugmentConfig, add_noise, augment_waveform, code_as_mp3, limit_band, reverberate
-
-EXAMPLE = Path(__file__).parent.parent / "examples" / "1272-135031-0008.mp3"
+from asr_core.augment import AugmentConfig, add_noise, augment_waveform, limit_band, reverberate
 
 
 @pytest.fixture(autouse=True)
@@ -46,11 +42,12 @@ def test_a_room_keeps_length_and_loudness_and_the_beginning(speech):
 
 @pytest.mark.parametrize("cutoff_hz", [2_500.0, 4_000.0])
 def test_a_band_limit_takes_what_lies_above_it_and_leaves_the_rest(cutoff_hz):
-    noise = torch.randn(RATE)
+    noise = torch.randn(2 * RATE)
+    noise *= torch.hann_window(len(noise))  # the filter rings beyond the ends, where nothing is kept
     before, after = torch.fft.rfft(noise).abs(), torch.fft.rfft(limit_band(noise, cutoff_hz, RATE)).abs()
-    hz = torch.arange(len(before))  # of one second: bin k is k Hz
-    assert torch.allclose(after[hz < cutoff_hz], before[hz < cutoff_hz], rtol=1e-3, atol=1e-3)
-    assert after[hz > 1.1 * cutoff_hz + 1].max() < 1e-3
+    hz = torch.arange(len(before)) / 2
+    assert torch.allclose(after[hz < cutoff_hz], before[hz < cutoff_hz], rtol=1e-2, atol=1e-2)
+    assert after[hz > 1.1 * cutoff_hz + 1].max() < 1e-2
 
 
 @pytest.mark.parametrize("snr_db", [0.0, 10.0, 30.0])
@@ -69,35 +66,15 @@ def test_noise_falls_by_its_exponent_in_each_octave(exponent, db_an_octave):
     assert np.mean(falls) == pytest.approx(db_an_octave, abs=0.2)
 
 
-@pytest.mark.parametrize("compression", AugmentConfig().compression)
-def test_mp3_keeps_the_speech_and_nothing_that_it_has_no_bits_for(compression):
-    speech = torch.from_numpy(audio.load(EXAMPLE))
-    coded = code_as_mp3(speech, compression, RATE)
-    assert 0 <= len(coded) - len(speech) < 0.1 * RATE
-    size = 2 ** len(coded).bit_length()
-    before, after = torch.fft.rfft(speech, size), torch.fft.rfft(coded, size)
-    likeness = torch.fft.irfft(before.conj() * after)  # at every shift
-    assert int(likeness.argmax()) <= len(coded) - len(speech)
-    correlation = float(likeness.max() / speech.norm() / coded.norm())
-    assert correlation > 0.98 and not torch.equal(coded[: len(speech)], speech)
-
-
-def test_hiss_of_a_wide_band_does_not_survive_a_narrow_mp3():
-    hiss = 0.1 * torch.randn(2 * RATE)
-    powers = [torch.fft.rfft(code_as_mp3(hiss, level, RATE)).abs() ** 2 for level in AugmentConfig().compression]
-    above = [float(power[round(len(power) * 7_000 / 8_000) :].sum() / power.sum()) for power in powers]
-    assert above[1] < above[0] / 10
-
-
 def test_each_part_happens_as_often_as_it_should(speech):
     nothing = AugmentConfig(speeds=(1.0,), gain_db=0.0)
-    for part in ("reverberation", "band_limit", "noise", "mp3"):
+    for part in ("reverberation", "band_limit", "noise"):
         config = replace(nothing, **{part: 0.3})
         changed = sum(not torch.equal(augment_waveform(speech[:400], config, RATE), speech[:400]) for _ in range(400))
         assert 0.2 < changed / 400 < 0.4
 
 
 def test_silence_and_a_single_sample_stay_finite():
-    loud = replace(AugmentConfig(), reverberation=1.0, band_limit=1.0, noise=1.0, mp3=1.0)
+    loud = replace(AugmentConfig(), reverberation=1.0, band_limit=1.0, noise=1.0)
     for waveform in (torch.zeros(1), torch.ones(1), torch.zeros(300)):
         assert augment_waveform(waveform, loud, RATE).isfinite().all()

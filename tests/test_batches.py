@@ -6,7 +6,7 @@ import torch
 from synthetic import MELS, RATE, tiny_encoder, toy_corpus
 
 from asr_core.augment import AugmentConfig
-from asr_core.data.batches import Batch, Example, Skipped, SpeechDataset, bucket, collate, loader
+from asr_core.data.batches import ROUND_FRAMES, Batch, Example, Skipped, SpeechDataset, bucket, collate, loader
 from asr_core.data.phones import pronounce
 from asr_core.data.utterances import Utterance
 from asr_core.features import FeatureConfig, LogMel
@@ -97,7 +97,9 @@ def test_padding_is_zero_and_lengths_are_exact(tmp_path):
     dataset = dataset_of(toy_corpus(tmp_path, 4), with_phones=True)
     examples = [dataset[index] for index in range(4)]
     batch = collate(examples)
-    assert batch.features.shape == (4, 1, MELS, max(len(example.views[0]) for example in examples))
+    longest = max(len(example.views[0]) for example in examples)
+    assert batch.features.shape[:3] == (4, 1, MELS) and batch.features.shape[3] in range(longest, longest + ROUND_FRAMES)
+    assert batch.features.shape[3] % ROUND_FRAMES == 0
     for row, example in enumerate(examples):
         frames, tokens = len(example.views[0]), len(example.targets)
         assert (batch.feature_lengths[row], batch.target_lengths[row]) == (frames, tokens)

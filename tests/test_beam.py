@@ -1,5 +1,6 @@
 import math
 from collections import defaultdict
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -65,13 +66,23 @@ def test_without_a_language_model_it_finds_what_an_exhaustive_search_finds(frame
         assert found[text] == pytest.approx(log_prob, abs=1e-4)
 
 
-@given(frames=st.integers(1, 6), seed=st.integers(0, 10**6), weight=st.floats(0, 2), bonus=st.floats(-2, 2))
-def test_with_a_language_model_it_finds_what_an_exhaustive_search_finds(language_model, frames, seed, weight, bonus):
+@given(
+    frames=st.integers(1, 6),
+    seed=st.integers(0, 10**6),
+    weight=st.floats(0, 2),
+    bonus=st.floats(-2, 2),
+    prior=st.lists(st.floats(-9, 0), min_size=4, max_size=4),
+    prior_weight=st.floats(0, 1),
+)
+def test_with_a_language_model_it_finds_what_an_exhaustive_search_finds(
+    language_model, frames, seed, weight, bonus, prior, prior_weight
+):
     log_probs = random_log_probs(frames, seed)
-    lookahead = Lookahead(language_model, TINY).weighted(weight, bonus)
+    tuned = replace(language_model, weight=weight, word_bonus=bonus, prior=tuple(prior), prior_weight=prior_weight)
+    lookahead = Lookahead(tuned, TINY)
     expected = {
         tokens: log_prob + text_score(language_model, TINY.decode(tokens), weight, bonus, letters=2)
-        for tokens, log_prob in exhaustive(log_probs, TINY.blank).items()
+        for tokens, log_prob in exhaustive(log_probs - prior_weight * np.array(prior), TINY.blank).items()
     }
     found = {each.tokens: each.score for each in beam_search(log_probs, TINY.blank, lookahead, EXACT)}
     assert found.keys() == {tokens for tokens, score in expected.items() if score > -math.inf}
@@ -107,7 +118,7 @@ def test_a_word_that_the_model_knows_is_preferred_to_one_that_sounds_as_good():
         log_probs[frame, token] = -0.1
     log_probs[4, [2, 3]] = math.log(0.51), math.log(0.48)
     assert greedy_decode(torch.tensor(log_probs)[None], torch.tensor([6]), alphabet) == ["bab"]
-    lookahead = Lookahead(model, alphabet).weighted(0.5, 0.0)
+    lookahead = Lookahead(replace(model, weight=0.5), alphabet)
     assert beam_decode(torch.tensor(log_probs)[None], torch.tensor([6]), alphabet, lookahead) == ["bad"]
 
 
@@ -174,9 +185,17 @@ def test_tuning_finds_weights_that_make_fewer_errors(transcriber):
     shipped = transcriber.model.language_model
     tuned = tune(emissions, transcriber.model.alphabet, shipped, reports.append)
 
-    def errors(weight: float, bonus: float) -> int:
-        lookahead, alphabet = transcriber.lookahead.weighted(weight, bonus), transcriber.model.alphabet
+    shares = torch.cat([e[0] for _, e, _ in emissions]).exp().mean(0)
+    assert tuned.prior == pytest.approx(shares.clamp(min=1e-4).log().tolist(), abs=1e-3)
+    assert max(tuned.prior) < 0 and math.fsum(map(math.exp, tuned.prior)) == pytest.approx(1, abs=5e-3)
+
+    def errors(**weights: float) -> int:
+        lookahead, alphabet = transcriber.lookahead.weighted(prior=tuned.prior, **weights), transcriber.model.alphabet
         return sum(word_errors(ref, beam_decode(e, n, alphabet, lookahead)[0]).errors for ref, e, n in emissions)
 
-    assert errors(tuned.weight, tuned.word_bonus) <= min(errors(0.6, 1.0), errors(0.8, 1.0), errors(0.6, 2.0))
-    assert len(reports) >= 5
+    found = errors(weight=tuned.weight, word_bonus=tuned.word_bonus, prior_weight=tuned.prior_weight)
+    assert found <= errors(weight=0.7, word_bonus=0.0, prior_weight=0.4), "where it starts"
+    assert found <= errors(weight=0.9, word_bonus=0.0, prior_weight=0.4)
+    assert found <= errors(weight=0.7, word_bonus=1.0, prior_weight=0.4)
+    assert found <= errors(weight=0.7, word_bonus=0.0, prior_weight=0.2)
+    assert len(reports) >= 7

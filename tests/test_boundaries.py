@@ -133,12 +133,12 @@ def test_how_spans_are_widened_moves_edges_and_pairs_nothing_else(heard, referen
     assert pairs[0] == pairs[1]
 
 
-def test_the_readmes_example_runs(tmp_path, monkeypatch, capsys):
-    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-    example = re.search(r"```python\n(from asr_core\.boundaries .*?)```", readme, re.DOTALL)[1]
+def test_the_documented_example_runs(tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parent.parent / "docs" / "reference_times.md").read_text(encoding="utf-8")
+    example = re.search(r"```python\n(from asr_core\.boundaries .*?)```", page, re.DOTALL)[1]
     monkeypatch.chdir(tmp_path)
     Path("talk.TextGrid").write_text(export(HEARD, "textgrid"))
-    exec(compile(example, "README.md", "exec"), {"transcription": HEARD})
+    exec(compile(example, "reference_times.md", "exec"), {"transcription": HEARD})
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith("same cat TimedWord(label='cat'") and printed[-1] == "20.0 20.0"  # half a frame each
 

@@ -13,6 +13,7 @@ from asr_core.models import (
     build_encoder,
     describe_encoder,
 )
+from asr_core.models.attention_unet import Dropout
 from asr_core.models.deepspeech2 import BiLSTM
 from asr_core.models.masking import frame_mask, strided_length
 
@@ -142,3 +143,16 @@ def test_a_strided_length_is_that_of_the_convolution(stride):
     convolution = nn.Conv1d(1, 1, 3, stride=stride, padding=1)
     for length in range(1, 40):
         assert convolution(torch.zeros(1, 1, length)).shape[-1] == strided_length(length, stride)
+
+
+def test_dropout_zeros_its_part_scales_the_rest_and_is_the_same_for_all_utterances():
+    torch.manual_seed(0)
+    dropout = Dropout(0.2)
+    kept = dropout(torch.ones(3, 400, 50))
+    assert torch.equal(kept[0], kept[1]) and torch.equal(kept[0], kept[2])
+    assert set(kept.unique().tolist()) == {0.0, 1.25}
+    for part in (kept[0], kept[0, :, 7], kept[0, 11]):  # of neither a channel nor a frame more than of another
+        assert float((part == 0).float().mean()) == pytest.approx(0.2, abs=3 * (0.2 * 0.8 / part.numel()) ** 0.5)
+    assert not torch.equal(dropout(torch.ones(3, 400, 50)), kept)
+    x = torch.randn(3, 4, 5)
+    assert torch.equal(dropout.eval()(x), x)

@@ -12,7 +12,11 @@ import pytest
 import soundfile as sf
 from synthetic import RATE, speech_like, toy_corpus, write_manifest
 
+from asr_core import audio
+from asr_core.data.prepare import MP3_LEVELS, code_as_mp3
 from asr_core.data.utterances import read_manifest
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "1272-135031-0008.mp3"
 
 
 @pytest.fixture
@@ -69,6 +73,42 @@ def test_a_manifest_is_prepared_too_and_what_is_broken_is_named(prepare, tmp_pat
     code, said, errors = prepare(write_manifest(tmp_path / "m.tsv", [(clip, "train") for clip in clips]), tmp_path / "out")
     assert code == 2 and "2 of 3" in said and f"Left out {clips[1].id}: " in errors
     assert [each.text for each in read_manifest(tmp_path / "out" / "manifest.tsv")] == [clips[0].text, clips[2].text]
+
+
+def test_training_recordings_become_what_mp3_leaves_of_them(prepare, tmp_path):
+    clips = toy_corpus(tmp_path, 3)
+    rows = list(zip(clips, ("train", "train", "valid"), strict=True))
+    manifest = write_manifest(tmp_path / "m.tsv", rows)
+    assert prepare(manifest, tmp_path / "out", "--mp3")[0] == 0
+    coded = read_manifest(tmp_path / "out" / "manifest.tsv")
+    assert [each.text for each in coded] == [clip.text for clip in clips[:2]]
+    lengths = [len(sf.read(each.path)[0]) for each in coded]
+    assert [each.duration_s for each in coded] == pytest.approx([length / RATE for length in lengths], abs=1e-3)
+    for each, clip in zip(coded, clips, strict=False):
+        left = each.path.read_bytes()
+        each.path.unlink()
+        assert prepare(manifest, tmp_path / "out", "--mp3")[0] == 0 and each.path.read_bytes() == left, "each time the same"
+        assert not np.array_equal(sf.read(each.path)[0][: len(sf.read(clip.path)[0])], sf.read(clip.path)[0])
+
+
+@pytest.mark.parametrize("compression", MP3_LEVELS)
+def test_mp3_keeps_the_speech_and_nothing_that_it_has_no_bits_for(compression):
+    speech = audio.load(EXAMPLE)
+    coded = code_as_mp3(speech, compression)
+    assert 0 <= len(coded) - len(speech) < 0.1 * RATE
+    size = 2 ** len(coded).bit_length()
+    before, after = np.fft.rfft(speech, size), np.fft.rfft(coded, size)
+    likeness = np.fft.irfft(before.conj() * after)  # at every shift
+    assert likeness.argmax() <= len(coded) - len(speech)
+    correlation = likeness.max() / np.linalg.norm(speech) / np.linalg.norm(coded)
+    assert correlation > 0.98 and not np.array_equal(coded[: len(speech)], speech)
+
+
+def test_hiss_of_a_wide_band_does_not_survive_a_narrow_mp3():
+    hiss = 0.1 * np.random.default_rng(1).standard_normal(2 * RATE)
+    powers = [np.abs(np.fft.rfft(code_as_mp3(hiss, level))) ** 2 for level in MP3_LEVELS]
+    above = [power[round(len(power) * 7_000 / 8_000) :].sum() / power.sum() for power in powers]
+    assert above[1] < above[0] / 10
 
 
 def test_what_is_there_already_is_not_decoded_again(prepare, tmp_path):

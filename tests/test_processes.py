@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -93,19 +95,30 @@ def test_a_killed_process_ends_the_job_with_a_sentence_and_the_state_is_whole(ma
     long = ["--epochs", "5000"]
     train(manifest, tmp_path, 2, *long, "--max-minutes", "0.0001")
     before = (tmp_path / "state.safetensors").read_bytes()
-    with subprocess.Popen(
-        command(manifest, tmp_path, 2, *long), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as job:
-        said = ""
-        while "epoch 2:" not in said:  # it trains
-            said += (line := job.stdout.readline())
-            assert line, said
-        os.kill(worker_of(job.pid, local_rank=1), signal.SIGKILL)
-        said += job.stdout.read()
-    assert job.returncode != 0
+    said = ended(command(manifest, tmp_path, 2, *long), lambda job: os.kill(worker_of(job.pid, 1), signal.SIGKILL))
     assert "train.py: training failed. Another process of this training has died." in said
     assert (tmp_path / "state.safetensors").read_bytes() != before, "written after the first epoch"
     train(manifest, tmp_path, 1, *long, "--max-minutes", "0.0001")
+
+
+def test_a_scheduler_that_ends_torchrun_gets_a_saved_state(manifest, tmp_path):
+    said = ended(command(manifest, tmp_path, 2, "--epochs", "5000"), subprocess.Popen.terminate)
+    stopped = re.search(r"Stopped after step (\d+); the same command goes on from here.", said)
+    assert stopped, said[-3000:]
+    assert state_of(tmp_path)["progress"]["step"] == int(stopped[1])
+
+
+def ended(command: list[str], end: Callable[[subprocess.Popen], None]) -> str:
+    """What a job says that is ended while it trains."""
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as job:
+        said = ""
+        while "epoch 2:" not in said:
+            said += (line := job.stdout.readline())
+            assert line, said
+        end(job)
+        said += job.stdout.read()
+    assert job.returncode != 0
+    return said
 
 
 def worker_of(parent: int, local_rank: int) -> int:

@@ -1,4 +1,4 @@
-"""The README's example with Ray Data, as it stands there, on a cluster of this machine alone."""
+"""The example with Ray Data in docs/many.md, as it stands there, on a cluster of this machine alone."""
 
 import json
 import os
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 
 def test_the_example_transcribes_every_recording_and_names_what_is_none(tmp_path):
     pytest.importorskip("ray.data", reason='Ray is not installed: pip install "ray[data]"')
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "many.md").read_text(encoding="utf-8"), re.S)
     (code,) = [block for block in blocks if "import ray" in block]
     (tmp_path / "example.py").write_text(code)
     (tmp_path / "examples").mkdir()

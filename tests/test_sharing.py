@@ -28,6 +28,15 @@ def test_who_may_not_write_and_what_is_not_there(online, checkpoint_folder, clip
     assert "Traceback" not in stranger.stderr + missing.stderr
 
 
+def test_without_a_network_nothing_is_sent_or_fetched_and_a_sentence_says_so(online, checkpoint_folder, clip_path):
+    nowhere = "http://127.0.0.1:9"  # nothing answers there
+    sent = online("push", checkpoint_folder, "somebody/tiny", at=nowhere)
+    assert (sent.returncode, sent.stdout) == (2, "") and sent.stderr.startswith("The Hub cannot be reached: ")
+    fetched = online("transcribe", clip_path, "--checkpoint", "somebody/tiny", at=nowhere)
+    assert fetched.returncode == 2 and "somebody/tiny is not in the cache, and could not be fetched" in fetched.stderr
+    assert len(sent.stderr.splitlines()) == len(fetched.stderr.splitlines()) == 1
+
+
 def test_a_card_that_somebody_wrote_is_kept(online, checkpoint_folder):
     (checkpoint_folder / "README.md").write_text("# Mine\n")
     assert online("push", checkpoint_folder, "somebody/tiny").returncode == 0

@@ -136,6 +136,17 @@ def test_other_settings_over_an_existing_run_are_refused(finished, folder, main,
     assert weights(folder, "whole") == before
 
 
+def test_consistency_hides_two_and_a_half_times_as_much_in_time(monkeypatch):
+    """As Yao et al. 2024 (arXiv 2410.05101, section 3) do; nothing else changes."""
+    drawn = []
+    for more in ([], ["--consistency", "0.2"]):
+        monkeypatch.setattr(sys, "argv", ["train.py", "--data", "m.tsv", "--out", "run", *more])
+        drawn.append(train.configuration(train.arguments(), torch.device("cpu")).augmentation)
+    plain, consistent = drawn
+    assert abs(consistent.time_masks - 2.5 * plain.time_masks) <= 0.5
+    assert replace(consistent, time_masks=plain.time_masks) == plain
+
+
 def manifest_without(folder: Path, split: str) -> str:
     lines = (folder / "m.tsv").read_text().splitlines()
     path = folder / f"no_{split}.tsv"
@@ -155,6 +166,12 @@ def refused(main, tmp_path, *arguments: str) -> str:
 @pytest.mark.parametrize("split", ["train", "valid"])
 def test_a_manifest_without_a_split_is_refused(folder, main, tmp_path, split):
     assert f"'{split}'" in refused(main, tmp_path, "--data", manifest_without(folder, split))
+
+
+def test_of_several_manifests_all_are_trained_on_and_the_first_validates(folder, main, tmp_path):
+    manifests = ["--data", str(folder / "m.tsv"), manifest_without(folder, "valid")]
+    code, said, _ = main("--out", str(tmp_path / "run"), "--workers", "0", "--max-minutes", "0", *manifests)
+    assert code == 0 and "26 training utterances" in said and "2 validation utterances" in said
 
 
 def test_data_that_are_not_there_are_refused(main, tmp_path):

@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import math
 import signal
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from asr_core import checkpoint
 from asr_core.augment import AugmentConfig
 from asr_core.ctc import CtcError
 from asr_core.features import FeatureConfig
+from asr_core.training import processes
 from asr_core.training.config import PRESETS, TrainingConfig
 from asr_core.training.loop import STATE, TrainingRun
 from asr_core.training.losses import _disagreement
@@ -83,8 +86,9 @@ def test_a_run_stopped_after_every_batch_ends_with_the_weights_of_one_that_was_n
     assert weights(tmp_path / "pieces") == weights(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("moment", ["step", "average", "examine", "validate", "export", "save"])
-def test_ctrl_c_at_any_moment_loses_nothing(config, corpus, tmp_path, monkeypatch, moment):
+def test_interrupted_at_any_moment_it_loses_nothing(config, corpus, tmp_path, monkeypatch, moment, number):
     run_of(config, corpus, tmp_path / "whole").run()
     run = run_of(config, corpus, tmp_path / "interrupted")
     ordinary, calls = getattr(run, moment), []
@@ -93,7 +97,7 @@ def test_ctrl_c_at_any_moment_loses_nothing(config, corpus, tmp_path, monkeypatc
         calls.append(moment)
         result = ordinary(*args)  # after its work: the loop has not yet written down that it is done
         if len(calls) == 1:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         return result
 
     monkeypatch.setattr(run, moment, interrupted)
@@ -105,6 +109,21 @@ def test_ctrl_c_at_any_moment_loses_nothing(config, corpus, tmp_path, monkeypatc
     assert run_of(config, corpus, tmp_path / "interrupted").run()
     assert weights(tmp_path / "interrupted") == weights(tmp_path / "whole")
     assert (tmp_path / "interrupted" / "best" / "config.json").exists()
+
+
+def test_what_is_left_of_a_lost_job_is_not_ended_before_it_has_said_so(config, corpus, tmp_path, monkeypatch):
+    run = run_of(config, corpus, tmp_path)
+    monkeypatch.setattr(run, "step", Mock(side_effect=processes.ProcessLost))
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(processes.ProcessLost):
+            run.run()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert signal.getsignal(signal.SIGTERM) is not before
+        signal.raise_signal(signal.SIGTERM)  # torchrun's, to a process that is on its way to the sentence
+        assert run.deadline == -math.inf
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_finished_run_stays_as_it_is(config, corpus, tmp_path):

@@ -37,9 +37,10 @@ def load(name: str) -> SampleModel:
         import transformers  # here, since it is optional and takes seconds to import
     except ImportError as error:
         raise CheckpointError(NOT_INSTALLED.format(name)) from error
-    folder, card = Path(name), card_of(Path(name))
+    folder = Path(name)
+    shown, card = folder.resolve().name, card_of(folder)  # strangers need not know where it lies
     if not folder.is_dir():
-        card = f"https://huggingface.co/{name}"
+        shown, card = name, f"https://huggingface.co/{name}"
         try:
             folder = hub.fetch(name, PATTERNS)
         except hub.HubError as error:
@@ -66,7 +67,7 @@ def load(name: str) -> SampleModel:
     run = _Run(model.eval(), extractor, int(extractor.sampling_rate))
     try:
         licence, labels = licence_of(folder), _labels(tokenizer, config.vocab_size)
-        return adapted(f"hf:{name}", card, licence, labels, blank, run.sample_rate, run)
+        return adapted(f"hf:{shown}", card, licence, labels, blank, run.sample_rate, run)
     except (ImportError, RuntimeError, TypeError, ValueError) as error:
         if isinstance(error, CheckpointError):
             raise

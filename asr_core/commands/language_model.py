@@ -72,7 +72,8 @@ def tune_weights(args: argparse.Namespace) -> int:
         log_probs = transcriber.transcribe(utterance.path, "greedy").emission.log_probs[None]  # (1, T', V)
         emissions.append((utterance.text, log_probs, torch.tensor([log_probs.shape[1]])))
     tuned = tune(emissions, model.alphabet, model.language_model, print)
-    print(f"weight {tuned.weight:.3g}, word bonus {tuned.word_bonus:.3g}")  # first, or they would be lost with a full disk
+    # First, or they would be lost with a full disk.
+    print(f"weight {tuned.weight:.3g}, word bonus {tuned.word_bonus:.3g}, prior {tuned.prior_weight:.3g}")
     replace(model, language_model=tuned).save_config(Path(args.checkpoint))
     print(f"written into {args.checkpoint}")
     return 0

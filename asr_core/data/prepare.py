@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import csv
 import io
+import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path, PurePath
 
+import numpy as np
 import soundfile as sf
 from tqdm import tqdm
 
@@ -20,6 +22,7 @@ from asr_core.spelling import suggest
 from asr_core.text import Alphabet
 
 SAMPLE_RATE = 16_000
+MP3_LEVELS = (0.7, 0.92)  # libsndfile's levels of compression: at 16 kHz about 56 to 20 kbit/s
 COMMON_VOICE = {"train.tsv": "train", "dev.tsv": "valid", "test.tsv": "test"}  # its files and their splits
 
 
@@ -63,12 +66,13 @@ def _common_voice(table: Path, split: str) -> Iterator[Source]:
         raise DataError(f"{table.name} is not Common Voice's: {error}.") from error
 
 
-def prepare(sources: Sequence[Source], out: Path, workers: int, report: Callable[[str], None]) -> int:
+def prepare(sources: Sequence[Source], out: Path, workers: int, report: Callable[[str], None], as_mp3: bool = False) -> int:
     """Write OUT/audio/SPLIT/ID.flac for each, and OUT/manifest.tsv of those that could be used. Returns how many.
 
     What is there already is kept, so that an interrupted run goes on. report: gets a sentence about each that is left out.
+    as_mp3: write OUT/audio/SPLIT/ID-mp3.flac, the sound as MP3 would have left it.
     """
-    jobs = [(source, out) for source in sources]
+    jobs = [(source, out, as_mp3) for source in sources]
     lines = ["\t".join(MANIFEST_COLUMNS)]
     with get_context("spawn").Pool(workers) as pool:  # forked threads of torch would hang
         done = pool.imap(_prepare, jobs, chunksize=16)
@@ -85,24 +89,38 @@ def prepare(sources: Sequence[Source], out: Path, workers: int, report: Callable
     return len(lines) - 1
 
 
-def _prepare(job: tuple[Source, Path]) -> Utterance | str:
+def _prepare(job: tuple[Source, Path, bool]) -> Utterance | str:
     """The utterance as the manifest has it, or why it is left out."""
-    source, out = job
+    source, out, as_mp3 = job
     utterance = source.utterance
     text = suggest(utterance.text, Alphabet())
     if not text:
         return f"nothing can be spelt of its text {utterance.text[:40]!r}."
-    path = out / "audio" / _inside(f"{source.split}/{utterance.id}.flac")
+    path = out / "audio" / _inside(f"{source.split}/{utterance.id}{'-mp3' * as_mp3}.flac")
     try:
         if path.exists():
             return replace(utterance, path=path, text=text, duration_s=sf.info(path).duration)
         samples = audio.load(utterance.path, SAMPLE_RATE)
+        if as_mp3:  # the same the next time, too
+            samples = code_as_mp3(samples, random.Random(utterance.id).uniform(*MP3_LEVELS))
     except (audio.AudioError, OSError, sf.LibsndfileError) as error:
         return str(error)
     flac = io.BytesIO()
     sf.write(flac, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
     write_atomically(path, flac.getvalue())  # what hinders it would hinder all the others too, so it ends the run
     return replace(utterance, path=path, text=text, duration_s=len(samples) / SAMPLE_RATE)
+
+
+def code_as_mp3(samples: np.ndarray, compression: float) -> np.ndarray:
+    """(S,) -> (S',) at SAMPLE_RATE, written as MP3 and read again: it may lay some 80 ms of silence around the sound.
+
+    compression: libsndfile's level, 0 to 0.99: the higher, the fewer bits.
+    """
+    file = io.BytesIO()
+    coding = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "CONSTANT", "compression_level": compression}
+    sf.write(file, samples, SAMPLE_RATE, **coding)
+    file.seek(0)
+    return sf.read(file, dtype="float32")[0]
 
 
 def _inside(name: str) -> PurePath:

@@ -7,7 +7,7 @@ import math
 import gradio as gr
 
 from asr_core.doctor.mistakes import LOG_SOFTMAX, LONGEST_S, MISTAKES, Batch, Clip, Mistake, MistakeError
-from asr_core.page.explorer import BREAK_IT, MODEL_QUEUE, Explorer
+from asr_core.page.explorer import BREAK_IT, LATEST, MODEL_QUEUE, Explorer
 from asr_core.page.findings import findings
 from asr_core.page.plain import plain
 from asr_core.text import TextError
@@ -23,7 +23,7 @@ typed under “Read”, or else what was heard. Nothing is acted: the code below
 
 
 def build(tab: gr.Tab, explorer: Explorer) -> None:
-    def show(opened: str, lanes: list[Lane] | None, name: str) -> tuple:
+    def show(opened: str, lanes: list[Lane] | None, name: str, request: gr.Request) -> tuple:
         """The view with both alignments, and the mistake in words."""
         if opened != BREAK_IT or lanes is None:
             return gr.skip(), gr.skip()
@@ -36,7 +36,7 @@ def build(tab: gr.Tab, explorer: Explorer) -> None:
         paths = [Lane("right", right.aligned)]
         if mistake is not NOTHING and broken.aligned is not None:
             paths.append(Lane("broken", broken.aligned))
-        return paths, described(mistake, right, broken)
+        return paths if explorer.still_shows(request, BREAK_IT) else gr.skip(), described(mistake, right, broken)
 
     def enter(lanes: list[Lane] | None) -> tuple:
         return BREAK_IT, str(explorer.example) if lanes is None else gr.skip()
@@ -46,9 +46,9 @@ def build(tab: gr.Tab, explorer: Explorer) -> None:
     words = gr.Markdown("Loading an example …", elem_id="broken")
 
     asked, shown = [explorer.opened, explorer.lanes, choice], [explorer.view, words]
-    entered = tab.select(enter, explorer.lanes, [explorer.opened, explorer.recording], api_visibility="private")
+    entered = tab.select(enter, explorer.lanes, [explorer.opened, explorer.recording], **LATEST)
     for trigger in (choice.input, entered.success, *(event.success for event in explorer.changed)):
-        trigger(show, asked, shown, api_visibility="private", **MODEL_QUEUE)
+        trigger(show, asked, shown, **LATEST, **MODEL_QUEUE)
 
 
 def described(mistake: Mistake, right: Batch, broken: Batch) -> str:

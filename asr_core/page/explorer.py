@@ -26,6 +26,8 @@ from asr_core.viewer.parts import Parts
 from asr_core.viewer.payload import Lane, heard_in
 
 MODEL_QUEUE = {"concurrency_id": "model", "concurrency_limit": 1}
+# What is asked for while the same is still at work comes after it, also in a chain. Gradio would forget it.
+LATEST = {"trigger_mode": "always_last", "api_visibility": "private"}
 BAR = gr.Progress()  # Gradio gives each event its own
 CLEARED, NOTHING_NEW = ("", None, None, None), (gr.skip(),) * 4  # for Explorer.shown
 READ, LEARN, BREAK_IT, TRAINING = "read", "learn", "break", "training"  # what the view shows
@@ -53,6 +55,10 @@ class Explorer:
     @property
     def shown(self) -> list[gr.components.Component]:
         return [self.text, self.view, self.lanes, self.parts]
+
+    def still_shows(self, request: gr.Request, tab: str) -> bool:
+        """Whether the view is that tab's: another may have been opened while something was made for this one."""
+        return self.visits.now(request, self.opened) == tab
 
 
 def build(
@@ -168,7 +174,9 @@ def build(
                 for each in examples:
                     button = gr.Button(f"“{' '.join(each.text.split()[:4])} …”", size="sm", min_width=140)
                     path = str(each.path)
-                    button.click(lambda path=path: path, None, recording, api_visibility="private")
+                    # In one line, since Gradio takes from several in no order: the last click counts.
+                    in_line = {"concurrency_id": "examples", "api_visibility": "private"}
+                    button.click(lambda path=path: path, None, recording, **in_line)
     own = own_posteriors.build()
     view = AlignmentView()
 
@@ -178,13 +186,13 @@ def build(
     at_once = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
     changed = recording.change(want, [recording, own.file], [*shown, own.file], **at_once)
     asked = [recording, reading, compared.choice]
-    transcribed = changed.then(hear, asked, shown, concurrency_limit=None, api_visibility="private")
+    transcribed = changed.then(hear, asked, shown, concurrency_limit=None, **LATEST)
     dropped = own.file.change(want, [own.file, recording], [*shown, recording], **at_once)
     asked = [own.file, reading, compared.choice]
-    own_read = dropped.then(open_own, asked, [*shown, own.said], api_visibility="private", **MODEL_QUEUE)
+    own_read = dropped.then(open_own, asked, [*shown, own.said], **LATEST, **MODEL_QUEUE)
     asked = [parts, reading, compared.choice, recording, own.file]
-    again = gr.on([reading.input, compared.choice.input], read_again, asked, shown, api_visibility="private", **MODEL_QUEUE)
-    turned = view.part(turn, parts, [view, lanes], api_visibility="private")
+    again = gr.on([reading.input, compared.choice.input], read_again, asked, shown, **LATEST, **MODEL_QUEUE)
+    turned = view.part(turn, parts, [view, lanes], **LATEST)
     events = transcribed, own_read, again, turned
     state = text, view, lanes, parts, opened, events, wanted, visits
     return Explorer(transcriber, recording, *state, examples[0].path)
@@ -207,4 +215,4 @@ def show_what_was_heard(tab: gr.Tab, explorer: Explorer) -> None:
         return READ, gr.skip() if opened == READ else lanes
 
     asked = [explorer.opened, explorer.lanes]
-    tab.select(come_back, asked, [explorer.opened, explorer.view], api_visibility="private")
+    tab.select(come_back, asked, [explorer.opened, explorer.view], **LATEST)

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import gradio as gr
 
 from asr_core.lessons import LESSONS, LONGEST_S, Heard, LessonError
-from asr_core.page.explorer import LEARN, Explorer
+from asr_core.page.explorer import LATEST, LEARN, Explorer
 from asr_core.page.plain import plain
 from asr_core.viewer.parts import beginning
 from asr_core.viewer.payload import Lane
@@ -17,7 +17,7 @@ REVEAL = "() => setTimeout(() => document.querySelector('#lesson')?.scrollIntoVi
 
 
 def build(page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab, explorer: Explorer) -> None:
-    def show(opened: str, lanes: list[Lane] | None, step: int, address: str) -> tuple:
+    def show(opened: str, lanes: list[Lane] | None, step: int, address: str, request: gr.Request) -> tuple:
         """The step in words, the view at its spot, the buttons that go on from it, and its link."""
         if opened != LEARN or lanes is None:
             return (gr.skip(),) * 5
@@ -29,7 +29,10 @@ def build(page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab, explorer: Explorer) -> No
         lesson = LESSONS[step - 1](heard)
         words = [f"## {step} of {len(LESSONS)}: {plain(lesson.title)}", *map(plain, lesson.sentences)]
         words.append(f"**Try it.** {plain(lesson.question)}")
-        return [Lane("the best path", heard.reading, focus=lesson.focus)], "\n\n".join(words), *around
+        shown = (
+            [Lane("the best path", heard.reading, focus=lesson.focus)] if explorer.still_shows(request, LEARN) else gr.skip()
+        )
+        return shown, "\n\n".join(words), *around
 
     def arrive(here: str) -> tuple:
         """The page's address without its query; and, where the query names a step, what opens it."""
@@ -54,9 +57,9 @@ def build(page: gr.Blocks, tabs: gr.Tabs, tab: gr.Tab, explorer: Explorer) -> No
     asked, shown = [explorer.opened, explorer.lanes, step, here], [explorer.view, words, back, forward, link]
     for button, by in ((back, -1), (forward, 1)):
         turned = button.click(lambda step, by=by: step + by, step, step, api_visibility="private")
-        turned.then(show, asked, shown, api_visibility="private")
-    entered = tab.select(enter, explorer.lanes, [explorer.opened, explorer.recording], api_visibility="private")
+        turned.then(show, asked, shown, **LATEST)
+    entered = tab.select(enter, explorer.lanes, [explorer.opened, explorer.recording], **LATEST)
     for event in (entered, *explorer.changed):
-        event.success(show, asked, shown, api_visibility="private").then(js=REVEAL, api_visibility="private")
+        event.success(show, asked, shown, **LATEST).then(js=REVEAL, api_visibility="private")
     arrived = [here, step, explorer.opened, tabs, explorer.recording]
     page.load(arrive, here, arrived, js="() => window.location.href", api_visibility="private")

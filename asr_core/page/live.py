@@ -13,7 +13,7 @@ import gradio as gr
 import numpy as np
 
 from asr_core.audio import AudioError
-from asr_core.page.explorer import MODEL_QUEUE, NOTHING_NEW, Explorer, show
+from asr_core.page.explorer import LATEST, MODEL_QUEUE, NOTHING_NEW, Explorer, show
 from asr_core.stream import Stream
 from asr_core.transcriber import Transcriber
 from asr_core.viewer.component import STATIC
@@ -122,4 +122,4 @@ def build(explorer: Explorer) -> None:
         server_functions=[feed],
     )
     captions.heard(show_recent, None, explorer.view, show_progress="hidden", trigger_mode="once", api_visibility="private")
-    captions.finished(finish, None, explorer.shown, api_visibility="private", **MODEL_QUEUE)
+    captions.finished(finish, None, explorer.shown, **LATEST, **MODEL_QUEUE)

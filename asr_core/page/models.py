@@ -49,7 +49,7 @@ def build(transcriber: Transcriber, others: Sequence[Transcriber]) -> Models:
     choices = [(name, index) for index, name in enumerate(("none", *names[1:]))]
     choice = gr.Dropdown(choices, value=chosen, label="Compare with", visible=there)
     told = gr.Markdown(cards(chosen), visible=there, elem_id="cards")
-    choice.input(cards, choice, told, show_progress="hidden", api_visibility="private")
+    choice.input(cards, choice, told, show_progress="hidden", trigger_mode="always_last", api_visibility="private")
     return Models(names, others, choice)
 
 

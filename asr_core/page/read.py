@@ -12,7 +12,7 @@ from asr_core.export import export_lanes
 from asr_core.merge import FORMATS as MERGED
 from asr_core.merge import export_merge
 from asr_core.page import reference_times
-from asr_core.page.explorer import Explorer
+from asr_core.page.explorer import LATEST, Explorer
 from asr_core.reference import align
 from asr_core.text import TextError
 from asr_core.viewer.parts import Parts, beside
@@ -80,11 +80,11 @@ def build(tab: gr.Tab, explorer: Explorer) -> None:
         saves = [(gr.Button(label, size="sm", min_width=60), name) for name, label in SAVES.items()]
     download = gr.File(visible="hidden")
     aligned = [view, lanes, suggestion]
-    typed = gr.on([truth.submit, align_button.click], align_reference, [lanes, truth], aligned, api_visibility="private")
+    typed = gr.on([truth.submit, align_button.click], align_reference, [lanes, truth], aligned, **LATEST)
     offered = suggestion.click(lambda offer: offer.removeprefix(OFFER), suggestion, truth, api_visibility="private").then(
-        align_reference, [lanes, truth], aligned, api_visibility="private"
+        align_reference, [lanes, truth], aligned, **LATEST
     )
-    widened = view.convention(chosen, None, convention, api_visibility="private")
+    widened = view.convention(chosen, None, convention, **LATEST)
     saves += reference_times.build(tab, explorer, convention, (typed, offered, widened))
     with gr.Accordion("How to read this", open=True):
         gr.Markdown(HOW_TO_READ)

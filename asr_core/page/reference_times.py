@@ -8,7 +8,7 @@ import gradio as gr
 from gradio.events import Dependency
 
 from asr_core.boundaries import THRESHOLD_MS, Comparison, Row, compare
-from asr_core.page.explorer import READ, Explorer
+from asr_core.page.explorer import LATEST, READ, Explorer
 from asr_core.page.plain import plain
 from asr_core.track_formats import READERS
 from asr_core.tracks import TrackError, load
@@ -27,7 +27,7 @@ def build(
     """compared_anew: events after which other words or other times are compared. Returns buttons, each with the name of the
     file that it makes."""
 
-    def place(opened: str, path: str | None, lanes: list[Lane] | None, parts: Parts | None, request: gr.Request) -> tuple:
+    def place(path: str | None, lanes: list[Lane] | None, parts: Parts | None, request: gr.Request) -> tuple:
         """The view and the lanes with what is in the file beside them, or without what was; and why there is nothing."""
         if path:
             explorer.visits.note(request, path)
@@ -41,7 +41,7 @@ def build(
         if track == parts.lanes[0].track:
             return *(gr.skip(),) * 3, problem
         lanes = beside(lanes, track)
-        return lanes if opened == READ else gr.skip(), lanes, Parts(beside(parts.lanes, track)), problem
+        return lanes if explorer.still_shows(request, READ) else gr.skip(), lanes, Parts(beside(parts.lanes, track)), problem
 
     def tell(lanes: list[Lane] | None, parts: Parts | None, convention: str) -> tuple:
         """The table: of the typed sentence in the part in the view, or of what was heard in the whole recording."""
@@ -60,13 +60,13 @@ def build(
     words = gr.Markdown(elem_id="reference-times")
 
     lanes, parts = explorer.lanes, explorer.parts
-    asked, shown = [explorer.opened, file, lanes, parts], [explorer.view, lanes, parts, problem]
+    asked, shown = [file, lanes, parts], [explorer.view, lanes, parts, problem]
     told = {"inputs": [lanes, parts, convention], "outputs": [words, *(button for button, _ in saves)]}
     *heard, turned = explorer.changed
     for trigger in (file.change, tab.select, *(event.success for event in heard)):
-        trigger(place, asked, shown, api_visibility="private").success(tell, **told, api_visibility="private")
+        trigger(place, asked, shown, **LATEST).success(tell, **told, **LATEST)
     for event in (turned, *compared_anew):
-        event.success(tell, **told, api_visibility="private")
+        event.success(tell, **told, **LATEST)
     return saves
 
 

@@ -7,7 +7,7 @@ import math
 import gradio as gr
 
 from asr_core.decoding import greedy_path
-from asr_core.page.explorer import TRAINING, Explorer
+from asr_core.page.explorer import LATEST, TRAINING, Explorer
 from asr_core.page.plain import plain
 from asr_core.replay import Replay
 from asr_core.transcription import Transcription
@@ -49,4 +49,4 @@ def build(tab: gr.Tab, explorer: Explorer, replay: Replay) -> None:
     asked, shown = [explorer.opened, clip, moment], [explorer.view, words]
     entered = tab.select(lambda: TRAINING, None, explorer.opened, api_visibility="private")
     for trigger in (entered.success, clip.input, moment.input):
-        trigger(show, asked, shown, show_progress="hidden", trigger_mode="always_last", api_visibility="private")
+        trigger(show, asked, shown, show_progress="hidden", **LATEST)

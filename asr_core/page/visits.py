@@ -25,6 +25,10 @@ class Visits:
             self.files.setdefault(request.session_hash, {})[Path(path)] = time.time()
         return path
 
+    def now(self, request: gr.Request, state: gr.State) -> object:
+        """What a state of the visit holds at this moment; what an event was given may be older."""
+        return self.page.app.state_holder[request.session_hash][state._id]
+
     def end(self, request: gr.Request) -> None:
         """Deletes the visit's files, and what its page knew."""
         with self.lock:

@@ -125,7 +125,7 @@ class TrainingRun:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16)
 
     def run(self, max_minutes: float = math.inf) -> bool:
-        """Train to the end, or for `max_minutes`, or until Ctrl-C; the state is saved either way.
+        """Train to the end, or for `max_minutes`, or until Ctrl-C or SIGTERM; the state is saved either way.
 
         Returns True when every epoch is done. Raises processes.ProcessLost.
         """
@@ -145,19 +145,22 @@ class TrainingRun:
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Ctrl-C moves the deadline to now, so that a batch is never half done; a second Ctrl-C stops at once."""
+        """Ctrl-C, or the SIGTERM of a scheduler or of torchrun, moves the deadline to now, so that a batch is never half
+        done; the same once more stops at once."""
 
-        def stop(*_: object) -> None:
+        def stop(number: int, _frame: object) -> None:
             if processes.is_first():
                 tqdm.write("Stopping after this batch ...")
             self.deadline = -math.inf
-            signal.signal(signal.SIGINT, before)
+            signal.signal(number, before[number])
 
-        before = signal.signal(signal.SIGINT, stop)
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            signal.signal(signal.SIGINT, before[signal.SIGINT])
+        # Not when a process was lost: torchrun then ends the others with SIGTERM, and they have yet to say what happened.
+        signal.signal(signal.SIGTERM, before[signal.SIGTERM])
 
     def run_epoch(self, writer: SummaryWriter | None) -> bool:
         """The rest of the current epoch, and its validation. Returns False when the deadline came first."""

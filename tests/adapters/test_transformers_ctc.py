@@ -159,7 +159,7 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(wrong, copy):
 
 def test_card_and_licence_are_those_beside_the_weights(copy):
     model = Transcriber.from_checkpoint(f"hf:{copy}").model
-    assert (model.card, model.licence) == ("", "")
+    assert (model.name, model.card, model.licence) == (f"hf:{copy.name}", "", "")
     (copy / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
     model = Transcriber.from_checkpoint(f"hf:{copy}").model
     assert (model.card, model.licence) == (str(copy / "README.md"), "apache-2.0")

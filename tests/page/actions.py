@@ -1,5 +1,8 @@
 """What a person does on the page, for the tests in the browser."""
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
@@ -8,6 +11,29 @@ import app
 from asr_core.data.utterances import read_manifest
 
 EXAMPLES = read_manifest(app.EXAMPLES)
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+
+
+@contextmanager
+def visitor(browser, address: str, **device: object) -> Iterator:
+    """The page as it is opened by somebody who shares nothing with the test's other visitors, until they leave."""
+    context = browser.new_context(**{"viewport": {"width": 1280, "height": 1000}, **device})
+    tab = context.new_page()
+    tab.set_default_timeout(60_000)  # a loaded machine is slow, and only a failing test waits so long
+    tab.goto(address)
+    tab.wait_for_selector(".ctc-lens :is(.empty, .word)")
+    try:
+        yield tab
+    finally:
+        context.close()
+
+
+def wait_until(true: Callable[[], bool], why: str = "") -> None:
+    """Of what the server does in its own time."""
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline, why
+        time.sleep(0.05)
 
 
 def upload(tab, path: Path) -> None:

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from actions import EXAMPLES, assert_accessible, open_tab, type_reference, upload, wait_for_words
+from actions import EXAMPLES, assert_accessible, open_tab, type_reference, upload, visitor, wait_for_words
 
 from asr_core.doctor.mistakes import MISTAKES, Clip
 
@@ -102,13 +102,9 @@ def test_a_text_without_a_space_cannot_lose_it_and_it_says_so(opened):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_mistake_is_accessible_by_axe(browser, url, theme, width):
-    context = browser.new_context(viewport={"width": width, "height": 1000})
-    tab = context.new_page()
-    tab.goto(f"{url}?__theme={theme}")
-    tab.wait_for_selector(".ctc-lens .empty")
-    open_tab(tab, "Break it")
-    choose(tab, "Padding of the batch taken for sound")
-    told(tab).get_by_text("padding leaks").first.wait_for()
-    assert tab.evaluate("document.documentElement.scrollWidth") <= width
-    assert_accessible(tab, ".tabs", ".ctc-lens")
-    context.close()
+    with visitor(browser, f"{url}?__theme={theme}", viewport={"width": width, "height": 1000}) as tab:
+        open_tab(tab, "Break it")
+        choose(tab, "Padding of the batch taken for sound")
+        told(tab).get_by_text("padding leaks").first.wait_for()
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        assert_accessible(tab, ".tabs", ".ctc-lens")

@@ -6,12 +6,14 @@ import re
 import pytest
 from actions import (
     EXAMPLES,
+    PHONE,
     assert_accessible,
     explained,
     frames_of,
     pointer_over_frame,
     type_reference,
     upload,
+    visitor,
     words_of,
 )
 
@@ -297,28 +299,22 @@ def test_a_notebook_shows_the_view_in_a_frame_of_its_own(browser, expected):
 
 
 def test_a_phone_scrolls_by_touch_and_never_sideways(browser, url):
-    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
-    tab = context.new_page()
-    tab.goto(url)
-    tab.get_by_role("button", name="the floors were").tap()
-    tab.wait_for_selector(".ctc-lens .word")
-    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
-    tab.locator(".ctc-lens .scroller").scroll_into_view_if_needed()
-    box = tab.locator(".ctc-lens .scroller").bounding_box()
-    before = explained(tab)
-    tab.touchscreen.tap(box["x"] + 200, box["y"] + 240)
-    tab.wait_for_function(f"!document.querySelector('.ctc-lens .heading strong').textContent.endsWith(' {before + 1}')")
-    context.close()
+    with visitor(browser, url, **PHONE) as tab:
+        tab.get_by_role("button", name="the floors were").tap()
+        tab.wait_for_selector(".ctc-lens .word")
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+        tab.locator(".ctc-lens .scroller").scroll_into_view_if_needed()
+        box = tab.locator(".ctc-lens .scroller").bounding_box()
+        before = explained(tab)
+        tab.touchscreen.tap(box["x"] + 200, box["y"] + 240)
+        tab.wait_for_function(f"!document.querySelector('.ctc-lens .heading strong').textContent.endsWith(' {before + 1}')")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_view_is_accessible_by_axe(browser, url, theme):
-    context = browser.new_context(viewport={"width": 1280, "height": 1000})
-    tab = context.new_page()
-    tab.goto(f"{url}?__theme={theme}")
-    tab.get_by_role("button", name="the floors were").click()
-    tab.wait_for_selector(".ctc-lens .word")
-    type_reference(tab, CLIP.text)
-    tab.get_by_text("CTC loss over all paths").wait_for()
-    assert_accessible(tab, ".ctc-lens")
-    context.close()
+    with visitor(browser, f"{url}?__theme={theme}") as tab:
+        tab.get_by_role("button", name="the floors were").click()
+        tab.wait_for_selector(".ctc-lens .word")
+        type_reference(tab, CLIP.text)
+        tab.get_by_text("CTC loss over all paths").wait_for()
+        assert_accessible(tab, ".ctc-lens")

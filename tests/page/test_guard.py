@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
 import pytest
-from actions import EXAMPLES, heard, type_reference, wait_for_words
+from actions import EXAMPLES, heard, type_reference, visitor, wait_for_words
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
@@ -134,18 +134,12 @@ def test_an_address_in_place_of_a_file_is_never_asked_for(url):
 
 
 def test_two_visitors_at_once_never_see_each_others_recordings(browser, url, transcriber):
-    contexts = [browser.new_context() for _ in range(3)]
-    first, second, third = tabs = [context.new_page() for context in contexts]
-    for tab in tabs:
-        tab.goto(url)
-        tab.wait_for_selector(".ctc-lens .empty")
-    for tab, example in ((first, EXAMPLES[0]), (second, EXAMPLES[1])):  # the second comes while the first is waiting
-        tab.get_by_role("button", name=" ".join(example.text.split()[:4])).click()
-    for tab, example in ((first, EXAMPLES[0]), (second, EXAMPLES[1])):
-        wait_for_words(tab, transcriber.transcribe(example.path, "greedy").text.split())
-        assert heard(tab) == transcriber.transcribe(example.path).text
-    type_reference(third, "nobody's recording is a third one's")
-    third.get_by_text("There is no recording yet").wait_for()
-    assert third.locator(".ctc-lens .word").count() == 0
-    for context in contexts:
-        context.close()
+    with visitor(browser, url) as first, visitor(browser, url) as second, visitor(browser, url) as third:
+        for tab, example in ((first, EXAMPLES[0]), (second, EXAMPLES[1])):  # the second comes while the first is waiting
+            tab.get_by_role("button", name=" ".join(example.text.split()[:4])).click()
+        for tab, example in ((first, EXAMPLES[0]), (second, EXAMPLES[1])):
+            wait_for_words(tab, transcriber.transcribe(example.path, "greedy").text.split())
+            assert heard(tab) == transcriber.transcribe(example.path).text
+        type_reference(third, "nobody's recording is a third one's")
+        third.get_by_text("There is no recording yet").wait_for()
+        assert third.locator(".ctc-lens .word").count() == 0

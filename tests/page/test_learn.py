@@ -1,5 +1,7 @@
 """The tab "Learn" in Chromium: links, steps, the view that follows."""
 
+from threading import Event
+
 import pytest
 from actions import (
     EXAMPLES,
@@ -10,10 +12,13 @@ from actions import (
     open_tab,
     type_reference,
     upload,
+    visitor,
     wait_for_words,
+    wait_until,
 )
 
 from asr_core.lessons import LESSONS, Heard
+from asr_core.page import learn
 
 
 @pytest.fixture(scope="module")
@@ -66,24 +71,21 @@ def test_the_view_shows_the_best_path_alone_and_gives_back_what_was_there(tab, t
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_link_opens_its_step_and_brings_it_into_sight(browser, url, lessons, width):
-    context = browser.new_context(viewport={"width": width, "height": 1000})
-    tab = context.new_page()
-    tab.goto(f"{url}?learn=4")
-    shows(tab, 4, lessons[0][3])
-    assert frames_of(tab) == 92, "the first example, where nobody has spoken yet"
-    tab.wait_for_function(
-        "() => { const box = document.querySelector('#lesson').getBoundingClientRect();"
-        " return box.top >= 0 && box.bottom <= innerHeight + 1 }"
-    )
-    assert tab.evaluate("document.documentElement.scrollWidth") <= width
-    start, end = tab.evaluate(
-        "() => { const s = document.querySelector('.ctc-lens .scroller');"
-        " const w = parseFloat(document.querySelector('.ctc-lens .track').style.width);"
-        " return [s.scrollLeft / w, (s.scrollLeft + s.clientWidth) / w] }"
-    )
-    first, last = lessons[0][3].focus
-    assert start <= first / 92 and (last + 1) / 92 <= end, "its frames are in sight"
-    context.close()
+    with visitor(browser, f"{url}?learn=4", viewport={"width": width, "height": 1000}) as tab:
+        shows(tab, 4, lessons[0][3])
+        assert frames_of(tab) == 92, "the first example, where nobody has spoken yet"
+        tab.wait_for_function(
+            "() => { const box = document.querySelector('#lesson').getBoundingClientRect();"
+            " return box.top >= 0 && box.bottom <= innerHeight + 1 }"
+        )
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        first, last = lessons[0][3].focus
+        tab.wait_for_function(  # its frames are in sight
+            "([first, last]) => { const s = document.querySelector('.ctc-lens .scroller');"
+            " const w = parseFloat(document.querySelector('.ctc-lens .track').style.width);"
+            " return s.scrollLeft / w <= first / 92 && (last + 1) / 92 <= (s.scrollLeft + s.clientWidth) / w }",
+            arg=[first, last],
+        )
 
 
 @pytest.mark.parametrize("asked", ["0", "7", "x", "-1", "<b>", "%F0%9F%99%82", "1e0"])
@@ -124,9 +126,27 @@ def test_what_the_view_was_told_to_look_at_can_be_left(tab, lessons):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_step_is_accessible_by_axe(browser, url, lessons, theme, width):
-    context = browser.new_context(viewport={"width": width, "height": 1000})
-    tab = context.new_page()
-    tab.goto(f"{url}?learn=5&__theme={theme}")
-    shows(tab, 5, lessons[0][4])
-    assert_accessible(tab, ".tabs", ".ctc-lens")
-    context.close()
+    with visitor(browser, f"{url}?learn=5&__theme={theme}", viewport={"width": width, "height": 1000}) as tab:
+        shows(tab, 5, lessons[0][4])
+        assert_accessible(tab, ".tabs", ".ctc-lens")
+
+
+def test_a_step_that_comes_after_its_tab_was_left_covers_nothing(tab, monkeypatch):
+    started, go_on = Event(), Event()
+
+    def late(heard: Heard):
+        started.set()
+        assert go_on.wait(30)
+        return first(heard)
+
+    first = LESSONS[0]
+    monkeypatch.setattr(learn, "LESSONS", (late, *LESSONS[1:]))
+    tab.get_by_role("button", name=" ".join(EXAMPLES[1].text.split()[:4])).click()
+    tab.wait_for_function("document.querySelectorAll('.ctc-lens .words').length === 2")
+    open_tab(tab, "Learn")
+    wait_until(started.is_set)
+    open_tab(tab, "Read")
+    tab.wait_for_timeout(1000)
+    go_on.set()
+    tab.wait_for_timeout(2000)
+    assert tab.locator(".ctc-lens .words").count() == 2, "both readings, and no lesson"

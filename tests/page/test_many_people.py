@@ -6,11 +6,14 @@ import os
 import re
 import signal
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import soundfile as sf
-from actions import EXAMPLES, words_of
+from actions import EXAMPLES, visitor, wait_for_words, wait_until, words_of
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from load_test import Speaker, at_once
@@ -75,41 +78,43 @@ def full(own_page):
     wait_until(lambda: not desk.short.working and not desk.short.waiting)
 
 
-def wait_until(true) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def send(browser, url: str):
-    tab = browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()
-    tab.goto(url)
-    tab.wait_for_selector(".ctc-lens .empty")
-    tab.get_by_label("Upload file").first.click()
-    tab.locator("input[type=file]").first.set_input_files(CLIP)
-    return tab
+@contextmanager
+def sent(browser, url: str, path: Path = CLIP) -> Iterator:
+    """A visitor who has just sent a recording."""
+    with visitor(browser, url) as tab:
+        tab.get_by_label("Upload file").first.click()
+        tab.locator("input[type=file]").first.set_input_files(path)
+        yield tab
 
 
 def test_the_place_in_line_is_in_sight_and_then_the_words(full, browser, transcriber):
     url, desk, go_on = full
     desk.enter(CLIP, visitor="somebody before")
-    tab = send(browser, url)
-    tab.get_by_text("You are second in line").first.wait_for()
-    desk.leave("somebody before")
-    tab.get_by_text("You are first in line").first.wait_for()
-    go_on()
-    tab.wait_for_selector(".ctc-lens .word")
-    assert words_of(tab) == [word.label for word in transcriber.transcribe(CLIP, "greedy").words]
-    tab.context.close()
+    with sent(browser, url) as tab:
+        tab.get_by_text("You are second in line").first.wait_for()
+        desk.leave("somebody before")
+        tab.get_by_text("You are first in line").first.wait_for()
+        go_on()
+        tab.wait_for_selector(".ctc-lens .word")
+        assert words_of(tab) == [word.label for word in transcriber.transcribe(CLIP, "greedy").words]
 
 
 def test_whoever_closes_the_page_leaves_the_line(full, browser):
     url, desk, _ = full
-    tab = send(browser, url)
-    wait_until(lambda: desk.short.waiting)
-    tab.context.close()
+    with sent(browser, url):
+        wait_until(lambda: desk.short.waiting)
     wait_until(lambda: not desk.short.waiting)
+
+
+def test_what_is_chosen_while_another_is_at_work_comes_after_it(full, browser, transcriber):
+    url, desk, go_on = full
+    with sent(browser, url) as tab:
+        wait_until(lambda: desk.short.waiting)
+        for example in (EXAMPLES[3], EXAMPLES[2], EXAMPLES[1]):
+            with tab.expect_response(re.compile("queue/join")):  # nobody clicks so fast that requests overtake each other
+                tab.get_by_role("button", name=" ".join(example.text.split()[:4])).click()
+        go_on()
+        wait_for_words(tab, transcriber.transcribe(EXAMPLES[1].path, "greedy").text.split())
 
 
 def test_when_the_line_is_too_long_one_is_told_when_to_come_again(full):
@@ -151,12 +156,10 @@ def test_those_who_wait_leave_the_rest_of_the_page_at_work(full, browser):
     client = Client(url, verbose=False)
     jobs = [client.submit(handle_file(CLIP), api_name="/transcribe") for _ in range(60)]
     wait_until(lambda: len(desk.short.waiting) >= 40)
-    tab = browser.new_page()
-    tab.goto(url)
-    tab.get_by_role("tab", name="Doctor").click()
-    tab.get_by_role("button", name="Show all the rules").click()
-    tab.locator("#rules").get_by_text("Softmax in place of log_softmax").first.wait_for()
-    tab.close()
+    with visitor(browser, url) as tab:
+        tab.get_by_role("tab", name="Doctor").click()
+        tab.get_by_role("button", name="Show all the rules").click()
+        tab.locator("#rules").get_by_text("Softmax in place of log_softmax").first.wait_for()
     assert len(desk.short.waiting) >= 40
     go_on()
     assert len({job.result()["text"] for job in jobs}) == 1
@@ -165,17 +168,11 @@ def test_those_who_wait_leave_the_rest_of_the_page_at_work(full, browser):
 def test_clearing_a_long_recording_ends_the_work_on_it(own_page, browser, tmp_path):
     own_url, desk = own_page
     sf.write(tmp_path / "lecture.flac", long_speech(12), RATE)
-    context = browser.new_context()
-    tab = context.new_page()
-    tab.goto(own_url)
-    tab.wait_for_selector(".ctc-lens .empty")
-    tab.get_by_label("Upload file").first.click()
-    tab.locator("input[type=file]").first.set_input_files(tmp_path / "lecture.flac")
-    tab.get_by_text(re.compile("Listening|Reading")).first.wait_for()
-    wait_until(lambda: desk.long.working and desk.long.working[0].so_far)
-    (ticket,) = desk.long.working
-    tab.get_by_label("Clear", exact=True).first.click()
-    wait_until(ticket.future.done)
-    assert isinstance(ticket.future.exception(), Left) and ticket.so_far.done_s < 720
-    tab.wait_for_selector(".ctc-lens .empty", state="visible")
-    context.close()
+    with sent(browser, own_url, tmp_path / "lecture.flac") as tab:
+        tab.get_by_text(re.compile("Listening|Reading")).first.wait_for()
+        wait_until(lambda: desk.long.working and desk.long.working[0].so_far)
+        (ticket,) = desk.long.working
+        tab.get_by_label("Clear", exact=True).first.click()
+        wait_until(ticket.future.done)
+        assert isinstance(ticket.future.exception(), Left) and ticket.so_far.done_s < 720
+        tab.wait_for_selector(".ctc-lens .empty", state="visible")

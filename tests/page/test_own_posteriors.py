@@ -4,12 +4,23 @@ import json
 import os
 import pickle
 import re
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from actions import EXAMPLES, drop_posteriors, explained, frames_of, heard, open_tab, said, type_reference, words_of
+from actions import (
+    EXAMPLES,
+    drop_posteriors,
+    explained,
+    frames_of,
+    heard,
+    open_tab,
+    said,
+    type_reference,
+    visitor,
+    wait_until,
+    words_of,
+)
 from safetensors.numpy import save_file
 
 from asr_core import align, posteriors
@@ -200,17 +211,10 @@ def test_the_file_goes_with_its_visitor(browser, url, clip):
     def there() -> list[Path]:
         return [path for path in Path(os.environ["GRADIO_TEMP_DIR"]).rglob("goes.npz")]
 
-    context = browser.new_context()
-    tab = context.new_page()
-    tab.goto(url)
-    tab.wait_for_selector(".ctc-lens .empty")
-    drop(tab, clip.rename(clip.with_name("goes.npz")))
-    assert len(there()) == 1
-    context.close()
-    deadline = time.monotonic() + 30
-    while there():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    with visitor(browser, url) as tab:
+        drop(tab, clip.rename(clip.with_name("goes.npz")))
+        assert len(there()) == 1
+    wait_until(lambda: not there())
 
 
 def test_of_the_pages_own_alphabet_the_language_model_mends_the_words(tab, arrays, tmp_path, transcriber):

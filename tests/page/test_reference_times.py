@@ -3,11 +3,21 @@
 import json
 import os
 import re
-import time
 from pathlib import Path
 
 import pytest
-from actions import EXAMPLES, assert_accessible, explained, open_tab, type_reference, upload, wait_until_settled
+from actions import (
+    EXAMPLES,
+    PHONE,
+    assert_accessible,
+    explained,
+    open_tab,
+    type_reference,
+    upload,
+    visitor,
+    wait_until,
+    wait_until_settled,
+)
 
 from asr_core.boundaries import compare
 from asr_core.export import export
@@ -208,19 +218,15 @@ def test_the_lane_and_the_table_are_accessible_in_light_and_dark(shown, hand):
 
 
 def test_a_phone_shows_the_lane_and_never_scrolls_sideways(browser, url, hand):
-    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
-    tab = context.new_page()
-    tab.set_default_timeout(60_000)
-    tab.goto(url)
-    tab.get_by_role("button", name="the floors were").tap()
-    tab.wait_for_selector(".ctc-lens .word")
-    drop(tab, hand)
-    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
-    one_word = "cells => cells.filter(each => /^\\S+$/.test(each.textContent.trim())).map(each => each.clientHeight)"
-    rows = tab.locator(f"{TABLE} tbody tr").filter(has_not_text=re.compile("another word|not in the reference"))
-    heights = rows.locator("td").evaluate_all(one_word)
-    assert max(heights) < 35, "no word is broken into letters"
-    context.close()
+    with visitor(browser, url, **PHONE) as tab:
+        tab.get_by_role("button", name="the floors were").tap()
+        tab.wait_for_selector(".ctc-lens .word")
+        drop(tab, hand)
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+        one_word = "cells => cells.filter(each => /^\\S+$/.test(each.textContent.trim())).map(each => each.clientHeight)"
+        rows = tab.locator(f"{TABLE} tbody tr").filter(has_not_text=re.compile("another word|not in the reference"))
+        heights = rows.locator("td").evaluate_all(one_word)
+        assert max(heights) < 35, "no word is broken into letters"
 
 
 def test_a_part_of_a_long_recording_has_its_part_of_the_track_and_the_table_is_of_the_whole(
@@ -250,26 +256,19 @@ def test_a_part_of_a_long_recording_has_its_part_of_the_track_and_the_table_is_o
 def test_a_closed_page_leaves_no_file_of_times(browser, url, hand, tmp_path):
     mine = tmp_path / "mine and nobody else's.TextGrid"
     mine.write_bytes(hand.read_bytes() + b"! mine")
-    context = browser.new_context()
-    tab = context.new_page()
-    tab.set_default_timeout(60_000)
-    tab.goto(url)
-    tab.get_by_role("button", name="the floors were").click()
-    tab.wait_for_selector(".ctc-lens .word")
-    drop(tab, mine)
-    with tab.expect_download():
-        tab.get_by_role("button", name="Merge, TextGrid").click()
 
     def left() -> list[Path]:
         made = [path for path in Path(os.environ["GRADIO_TEMP_DIR"]).rglob("*") if path.is_file() and path.stat().st_size]
         return [path for path in made if "mine" in path.name or "mine and nobody" in path.read_text(errors="ignore")]
 
-    assert len(left()) == 2, "the upload and the merge"
-    context.close()
-    deadline = time.monotonic() + 30
-    while left():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    with visitor(browser, url) as tab:
+        tab.get_by_role("button", name="the floors were").click()
+        tab.wait_for_selector(".ctc-lens .word")
+        drop(tab, mine)
+        with tab.expect_download():
+            tab.get_by_role("button", name="Merge, TextGrid").click()
+        assert len(left()) == 2, "the upload and the merge"
+    wait_until(lambda: not left())
 
 
 def test_the_offline_page_has_the_lane(browser, tmp_path, expected, hand):

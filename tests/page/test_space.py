@@ -11,7 +11,7 @@ from pathlib import Path
 
 import huggingface_hub
 import pytest
-from actions import EXAMPLES, wait_for_words
+from actions import EXAMPLES, visitor, wait_for_words
 from huggingface_hub.utils import filter_repo_objects
 
 ROOT = Path(__file__).parent.parent.parent
@@ -67,17 +67,13 @@ def test_it_starts_from_the_uploaded_files_alone_without_a_network(uploaded, tmp
     settings = environment(
         GRADIO_SERVER_PORT=port, GRADIO_SERVER_NAME="127.0.0.1", GRADIO_TEMP_DIR=str(tmp_path / "temporary")
     )
-    context = browser.new_context()
     with subprocess.Popen([sys.executable, "app.py"], cwd=tmp_path, env=settings, stdout=-1, stderr=-2, text=True) as space:
         try:
             wait_for_port(port, space)
-            tab = context.new_page()
-            tab.set_default_timeout(60_000)
-            tab.goto(f"http://127.0.0.1:{port}")
-            tab.get_by_role("button", name=" ".join(EXAMPLES[0].text.split()[:4])).click()
-            wait_for_words(tab, transcriber.transcribe(EXAMPLES[0].path, "greedy").text.split())
+            with visitor(browser, f"http://127.0.0.1:{port}") as tab:
+                tab.get_by_role("button", name=" ".join(EXAMPLES[0].text.split()[:4])).click()
+                wait_for_words(tab, transcriber.transcribe(EXAMPLES[0].path, "greedy").text.split())
         finally:
-            context.close()
             space.terminate()
         assert "Traceback" not in space.stdout.read()
 

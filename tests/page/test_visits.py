@@ -2,12 +2,11 @@
 
 import gc
 import os
-import time
 from pathlib import Path
 
 import numpy as np
 import soundfile as sf
-from actions import upload
+from actions import upload, visitor, wait_until
 from synthetic import RATE, speech_like
 
 from asr_core.viewer import sound_files
@@ -22,29 +21,20 @@ def test_a_closed_page_leaves_neither_files_nor_state(browser, url, page, tmp_pa
     spoken = tmp_path / "my own words.wav"
     sf.write(spoken, np.tile(speech_like(1.0, 77), 3), RATE)
     before, sessions = files(), set(page.app.state_holder.session_data)
-    context = browser.new_context()
-    tab = context.new_page()
-    tab.goto(url)
-    tab.wait_for_selector(".ctc-lens .empty")
-    upload(tab, spoken)
-    with tab.expect_download():
-        tab.get_by_role("button", name="JSON", exact=True).click()
-    kinds = sorted(path.suffix for path in files() - before)
-    assert kinds == [".json", ".wav", ".wav"], "the upload, the view's sound, the download"
-    context.close()
-    deadline = time.monotonic() + 30
-    while set(page.app.state_holder.session_data) - sessions:
-        assert time.monotonic() < deadline, "Gradio keeps what the visit's page knew"
-        time.sleep(0.1)
+    with visitor(browser, url) as tab:
+        upload(tab, spoken)
+        with tab.expect_download():
+            tab.get_by_role("button", name="JSON", exact=True).click()
+        kinds = sorted(path.suffix for path in files() - before)
+        assert kinds == [".json", ".wav", ".wav"], "the upload, the view's sound, the download"
+    wait_until(lambda: not set(page.app.state_holder.session_data) - sessions, "Gradio keeps what the visit's page knew")
     gc.collect()
-    tab = browser.new_page()  # the next visitor's view clears away what the last one's has let go
-    tab.goto(url)
-    tab.get_by_role("button", name="the floors were").click()
-    tab.wait_for_selector(".ctc-lens .word")
-    left = [path for path in files() - before if path.suffix == ".json" or path.name == spoken.name]
-    assert left == []
-    assert len([path for path in files() - before if len(path.stem) == 32]) <= 1, "the sound of who is here"
-    tab.close()
+    with visitor(browser, url) as tab:  # the next one's view clears away what the last one's has let go
+        tab.get_by_role("button", name="the floors were").click()
+        tab.wait_for_selector(".ctc-lens .word")
+        left = [path for path in files() - before if path.suffix == ".json" or path.name == spoken.name]
+        assert left == []
+        assert len([path for path in files() - before if len(path.stem) == 32]) <= 1, "the sound of who is here"
 
 
 def test_the_sound_of_a_view_is_written_once_and_goes_with_it(transcriber, tmp_path, monkeypatch):

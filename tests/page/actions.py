@@ -1,5 +1,6 @@
 """What a person does on the page, for the tests in the browser."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,11 @@ def wait_until(true: Callable[[], bool], why: str = "") -> None:
     while not true():
         assert time.monotonic() < deadline, why
         time.sleep(0.05)
+
+
+def server_files() -> set[Path]:
+    """Uploads, downloads and sounds that lie with the server; it may be deleting them meanwhile, which os.walk takes."""
+    return {Path(folder) / name for folder, _, names in os.walk(os.environ["GRADIO_TEMP_DIR"]) for name in names}
 
 
 def upload(tab, path: Path) -> None:

@@ -1,7 +1,6 @@
 """Posteriors of anybody's model in the page: what is shown and said of them, and every way in which a file can be wrong."""
 
 import json
-import os
 import pickle
 import re
 from pathlib import Path
@@ -16,6 +15,7 @@ from actions import (
     heard,
     open_tab,
     said,
+    server_files,
     type_reference,
     visitor,
     wait_until,
@@ -209,7 +209,7 @@ def test_nothing_in_a_file_is_run(tab, arrays, tmp_path):
 
 def test_the_file_goes_with_its_visitor(browser, url, clip):
     def there() -> list[Path]:
-        return [path for path in Path(os.environ["GRADIO_TEMP_DIR"]).rglob("goes.npz")]
+        return [path for path in server_files() if path.name == "goes.npz"]
 
     with visitor(browser, url) as tab:
         drop(tab, clip.rename(clip.with_name("goes.npz")))

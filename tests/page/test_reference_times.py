@@ -1,7 +1,6 @@
 """Reference times in Chromium: dropped, seen beside what was heard, compared, taken away; and what is no such file."""
 
 import json
-import os
 import re
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from actions import (
     assert_accessible,
     explained,
     open_tab,
+    server_files,
     type_reference,
     upload,
     visitor,
@@ -257,9 +257,14 @@ def test_a_closed_page_leaves_no_file_of_times(browser, url, hand, tmp_path):
     mine = tmp_path / "mine and nobody else's.TextGrid"
     mine.write_bytes(hand.read_bytes() + b"! mine")
 
+    def mine_or_of_mine(path: Path) -> bool:
+        try:
+            return "mine" in path.name or "mine and nobody" in path.read_text(errors="ignore")
+        except FileNotFoundError:  # deleted since it was listed
+            return False
+
     def left() -> list[Path]:
-        made = [path for path in Path(os.environ["GRADIO_TEMP_DIR"]).rglob("*") if path.is_file() and path.stat().st_size]
-        return [path for path in made if "mine" in path.name or "mine and nobody" in path.read_text(errors="ignore")]
+        return [path for path in server_files() if mine_or_of_mine(path)]
 
     with visitor(browser, url) as tab:
         tab.get_by_role("button", name="the floors were").click()

@@ -1,40 +1,35 @@
 """Who closes the page leaves nothing behind: no file, no state, nothing that is read for them."""
 
 import gc
-import os
 from pathlib import Path
 
 import numpy as np
 import soundfile as sf
-from actions import upload, visitor, wait_until
+from actions import server_files, upload, visitor, wait_until
 from synthetic import RATE, speech_like
 
 from asr_core.viewer import sound_files
-
-
-def files() -> set[Path]:
-    return {path for path in Path(os.environ["GRADIO_TEMP_DIR"]).rglob("*") if path.is_file()}
 
 
 def test_a_closed_page_leaves_neither_files_nor_state(browser, url, page, tmp_path, monkeypatch):
     monkeypatch.setattr(sound_files, "GRACE_S", 0.0)
     spoken = tmp_path / "my own words.wav"
     sf.write(spoken, np.tile(speech_like(1.0, 77), 3), RATE)
-    before, sessions = files(), set(page.app.state_holder.session_data)
+    before, sessions = server_files(), set(page.app.state_holder.session_data)
     with visitor(browser, url) as tab:
         upload(tab, spoken)
         with tab.expect_download():
             tab.get_by_role("button", name="JSON", exact=True).click()
-        kinds = sorted(path.suffix for path in files() - before)
+        kinds = sorted(path.suffix for path in server_files() - before)
         assert kinds == [".json", ".wav", ".wav"], "the upload, the view's sound, the download"
     wait_until(lambda: not set(page.app.state_holder.session_data) - sessions, "Gradio keeps what the visit's page knew")
     gc.collect()
     with visitor(browser, url) as tab:  # the next one's view clears away what the last one's has let go
         tab.get_by_role("button", name="the floors were").click()
         tab.wait_for_selector(".ctc-lens .word")
-        left = [path for path in files() - before if path.suffix == ".json" or path.name == spoken.name]
+        left = [path for path in server_files() - before if path.suffix == ".json" or path.name == spoken.name]
         assert left == []
-        assert len([path for path in files() - before if len(path.stem) == 32]) <= 1, "the sound of who is here"
+        assert len([path for path in server_files() - before if len(path.stem) == 32]) <= 1, "the sound of who is here"
 
 
 def test_the_sound_of_a_view_is_written_once_and_goes_with_it(transcriber, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
 
 import app
 from asr_core.data.utterances import read_manifest
@@ -82,6 +83,11 @@ def type_reference(tab, text: str) -> None:
 
 def heard(tab) -> str:
     return tab.locator("label", has_text="What it heard").locator("textarea, input").input_value()
+
+
+def wait_to_hear(tab, text: str) -> None:
+    """The texts of one answer reach the page one after the other."""
+    expect(tab.locator("label", has_text="What it heard").locator("textarea, input")).to_have_value(text, timeout=60_000)
 
 
 def field(tab, label: str):

@@ -67,6 +67,7 @@ def test_arrows_step_by_frame_and_with_shift_by_letter(shown, expected):
 def test_space_plays_and_escape_stops(shown):
     press(shown, " ")
     shown.get_by_role("button", name="Play the recording").get_by_text("Stop").wait_for()
+    shown.wait_for_function("window.plays.length === 1")
     assert shown.evaluate("window.plays") == [[0, pytest.approx(CLIP.duration_s, abs=0.01)]]
     press(shown, "Escape")
     shown.get_by_role("button", name="Play the recording").get_by_text("Play").wait_for()
@@ -100,7 +101,8 @@ def test_speed_and_padding_are_heard(shown, expected):
     listen = "function (w, o, d) { plays.push([o, d, this.playbackRate.value]) }"
     shown.evaluate(f"() => {{ AudioBufferSourceNode.prototype.start = {listen} }}")
     shown.locator(".ctc-lens .letter").nth(expected.tokens.index(word)).click()
-    offset, duration, speed = shown.evaluate("window.plays.at(-1)")
+    shown.wait_for_function("window.plays.length === 1")
+    offset, duration, speed = shown.evaluate("window.plays[0]")
     assert duration == pytest.approx(0.3, abs=1e-6) and speed == 0.5
     assert offset + duration / 2 == pytest.approx((word.start_s + word.end_s) / 2, abs=1e-6)
 

@@ -16,6 +16,7 @@ from actions import (
     wait_for_words,
     wait_until,
 )
+from playwright.sync_api import expect
 
 from asr_core.lessons import LESSONS, Heard
 from asr_core.page import learn
@@ -40,19 +41,15 @@ def shows(tab, step: int, lesson) -> None:
     )
 
 
-def link(tab) -> str:
-    return field(tab, "A link to this step").input_value()
-
-
 def test_six_steps_forward_and_back_on_the_visitors_own_recording(tab, lessons):
     upload(tab, EXAMPLES[2].path)
     open_tab(tab, "Learn")
     for step, lesson in enumerate(lessons[2], 1):
         shows(tab, step, lesson)
-        assert link(tab) == f"{tab.url.rstrip('/')}/?learn={step}"
+        expect(field(tab, "A link to this step")).to_have_value(f"{tab.url.rstrip('/')}/?learn={step}")
         if step < 6:
             tab.get_by_role("button", name="Next", exact=True).click()
-    assert tab.get_by_role("button", name="Next", exact=True).is_disabled()
+    expect(tab.get_by_role("button", name="Next", exact=True)).to_be_disabled()
     tab.get_by_role("button", name="Back", exact=True).click()
     shows(tab, 5, lessons[2][4])
 

@@ -4,7 +4,7 @@ import base64
 
 import numpy as np
 import pytest
-from actions import EXAMPLES, heard, words_of
+from actions import EXAMPLES, heard, wait_for_words
 from synthetic import speech_like, tiny_model
 
 from asr_core import Transcriber, audio
@@ -34,7 +34,7 @@ def test_words_appear_while_one_speaks_and_the_whole_talk_is_shown_at_the_end(ta
     tab.get_by_text("Your recording is in the view above.").wait_for()
     while not (said := heard(tab)):  # the note comes from the server's answer, the text a little later
         tab.wait_for_timeout(100)
-    assert " ".join(words_of(tab)) == said
+    wait_for_words(tab, said.split())
     assert said.startswith(tab.locator(".ctc-live .committed").inner_text())
     whole = transcriber.transcribe(EXAMPLES[0].path).text
     # The fake microphone begins anywhere in its file and repeats nothing: some of the words are there.

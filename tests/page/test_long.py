@@ -4,7 +4,7 @@ import json
 
 import pytest
 import soundfile as sf
-from actions import explained, heard, open_tab, type_reference, upload, words_of
+from actions import explained, open_tab, type_reference, upload, wait_to_hear, words_of
 from speech import long_speech
 from synthetic import RATE
 
@@ -53,7 +53,7 @@ def test_a_long_recording_is_shown_part_by_part_with_the_times_of_the_whole(tab,
     whole, (second, *_) = parts.lanes[0].reading, parts[1]
     cuts = parts.cuts_s
     assert len(parts) == 3 and max(b - a for a, b in zip(cuts, cuts[1:], strict=False)) <= LONGEST_S
-    assert heard(tab) == whole.text
+    wait_to_hear(tab, whole.text)
     assert which(tab) == f"part 1 of 3, 0:00 to {clock(cuts[1])}"
     assert tab.get_by_role("button", name="Previous part").is_disabled()
 
@@ -75,7 +75,7 @@ def test_a_long_recording_is_shown_part_by_part_with_the_times_of_the_whole(tab,
     assert tab.evaluate("window.plays[0][0]") == pytest.approx(words[0].start_s - cuts[1], abs=1e-4), (
         "its sound alone is there"
     )
-    assert heard(tab) == whole.text
+    wait_to_hear(tab, whole.text)
 
     assert saved(tab, "CTM") == export_lanes(parts.lanes, "ctm")
     name, content = saved(tab, "JSON")

@@ -1,12 +1,13 @@
 """The page as its users meet it: through gradio_client, and in Chromium with a microphone that plays an example."""
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
-from actions import EXAMPLES, frames_of, heard, pointer_over_frame, upload, words_of
+from actions import EXAMPLES, frames_of, heard, pointer_over_frame, upload, wait_to_hear, words_of
 from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 
@@ -79,11 +80,13 @@ def test_clicking_a_letter_or_a_word_plays_exactly_its_span(tab, transcriber):
 
 
 def test_the_microphone_is_transcribed(tab):
+    before = time.monotonic()
     tab.get_by_role("button", name="Record", exact=True).click()
     tab.wait_for_timeout(int(1000 * EXAMPLES[0].duration_s) + 500)
     tab.get_by_role("button", name="Stop", exact=True).click()
-    tab.wait_for_selector(".ctc-lens .word", timeout=15_000)
-    assert frames_of(tab) * 0.04 == pytest.approx(EXAMPLES[0].duration_s + 0.5, abs=1.0)
+    passed_s = time.monotonic() - before
+    tab.wait_for_selector(".ctc-lens .word")
+    assert EXAMPLES[0].duration_s - 0.5 < frames_of(tab) * 0.04 < passed_s + 0.5
     assert len(heard(tab).split()) >= 4
 
 
@@ -93,13 +96,13 @@ def test_the_letters_alone_and_the_language_models_text_are_two_lanes_of_one_emi
     assert letters.text != mended.text  # else this test shows nothing
     for lane, reading in enumerate((letters, mended)):
         assert words_of(tab, lane) == [word.label for word in reading.words]
-    assert heard(tab) == mended.text
+    wait_to_hear(tab, mended.text)
     tab.get_by_label("Next difference").click()
     tab.locator(".ctc-lens .details").get_by_text("other lane").or_(tab.get_by_text("Only this lane")).first.wait_for()
     tab.get_by_label("Letters alone").click()
     tab.wait_for_function("document.querySelectorAll('.ctc-lens .words').length === 1")
     assert words_of(tab) == [word.label for word in letters.words]
-    assert heard(tab) == letters.text
+    wait_to_hear(tab, letters.text)
 
 
 def test_every_bundled_example_is_one_click_away(tab, transcriber):

@@ -94,6 +94,7 @@ def test_a_file_of_times_is_a_lane_at_its_own_times_and_a_table_and_both_go_with
     word = track.words[3]
     assert (left, left + width) == (pytest.approx(word.start_s, abs=0.01), pytest.approx(word.end_s, abs=0.01))
     box.click()
+    shown.wait_for_function("window.plays.length === 1")
     assert shown.evaluate("window.plays.at(-1)") == [pytest.approx(word.start_s, abs=1e-4)] + [
         pytest.approx(word.end_s - word.start_s, abs=1e-4)
     ]
@@ -115,7 +116,7 @@ def test_a_file_of_times_is_a_lane_at_its_own_times_and_a_table_and_both_go_with
     assert '"name": "hand.TextGrid"' in page
 
     take_away(shown)
-    assert shown.get_by_role("button", name="Merge, TextGrid").count() == 0
+    shown.get_by_role("button", name="Merge, TextGrid").wait_for(state="detached")
     assert shown.locator(".ctc-lens .differences").count() == 0
 
 
@@ -155,11 +156,11 @@ def test_another_convention_and_a_typed_sentence_are_compared_anew(shown, expect
     shown.locator("#reference-times").get_by_text("spans by boundary").wait_for()
     track = load(hand, expected.sound)
     many = len(compare(expected.with_convention("boundary"), track).disagreements)
-    assert shown.locator(".ctc-lens .differences span").inner_text() == f"{many} differences"
+    shown.locator(".ctc-lens .differences span").get_by_text(f"{many} differences", exact=True).wait_for()
     assert spans.evaluate("select => select === document.activeElement")
     type_reference(shown, CLIP.text)
     shown.locator("#reference-times").get_by_text("0 of 15 disagree").wait_for()
-    assert shown.locator(".ctc-lens .timed .differs").count() == 0
+    shown.locator(".ctc-lens .timed .differs").first.wait_for(state="detached")
     lanes = beside(reference_lanes(align(expected, CLIP.text)), track)
     assert saved(shown, "Differences, TSV") == export_merge(lanes, "differences", "boundary")
 

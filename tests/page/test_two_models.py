@@ -10,10 +10,10 @@ from actions import (
     assert_accessible,
     drop_posteriors,
     explained,
-    heard,
     type_reference,
     visitor,
     wait_for_words,
+    wait_to_hear,
     words_of,
 )
 from synthetic import tiny_model
@@ -65,7 +65,7 @@ def choose(tab, name: str) -> None:
 def test_two_models_are_two_lanes_each_with_its_own_frames(compared, transcriber, others):
     expected = transcriber.transcribe(CLIP.path, "greedy")
     assert titles(compared) == [transcriber.model.name, "tiny (1)"]
-    assert heard(compared) == expected.text
+    wait_to_hear(compared, expected.text)
     for lane, reading in enumerate((expected, others[0].transcribe(CLIP.path, "greedy"))):
         wait_for_words(compared, [word.label for word in reading.words], lane)
     assert explained(compared) == expected.tokens[0].first
@@ -88,7 +88,7 @@ def test_another_model_reads_the_same_recording_again_and_none_leaves_the_first(
     assert titles(compared)[1] == "tiny (2)"
     choose(compared, "none")
     compared.wait_for_function("document.querySelectorAll('.ctc-lens .words').length === 1")
-    assert words_of(compared) == mended
+    wait_for_words(compared, mended)
     compared.get_by_role("button", name="the streets were").click()
     compared.wait_for_function("document.querySelector('.ctc-lens .summary').textContent.startsWith('102 ')")
     assert compared.locator(".ctc-lens .words").count() == 1, "what was chosen holds for the next recording"

@@ -2,12 +2,12 @@
 
 import io
 import pickle
-import re
 
 import numpy as np
 import pytest
 import torch
 from actions import assert_accessible, field, open_tab, visitor
+from playwright.sync_api import TimeoutError
 from safetensors.numpy import save
 
 from asr_core.doctor import RULES, diagnose
@@ -142,9 +142,19 @@ def waits_for(tab, text: str) -> None:
 
 
 def fill(tab, label: str, value: str) -> None:
-    """Until the page has asked for its result: what two fields ask for at once may come in any order."""
-    with tab.expect_response(re.compile("queue/join")):
-        field(tab, label).fill(value)
+    """Until the page has asked for its result: a tab that is just opening takes back what is filled in, within 50 ms."""
+
+    def asked(response) -> bool:
+        return "queue/join" in response.url and (value or "None") in map(str, response.request.post_data_json["data"])
+
+    for _ in range(30):
+        try:
+            with tab.expect_response(asked, timeout=2_000):
+                field(tab, label).fill(value)
+            return
+        except TimeoutError:
+            continue
+    pytest.fail(f"{label}: {value!r} is never asked for")
 
 
 def test_the_first_loss_follows_its_numbers(doctor):

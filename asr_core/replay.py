@@ -7,7 +7,7 @@ the probability in 255ths, which keeps small probabilities apart.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +48,8 @@ class Snapshot:
 
 @dataclass(frozen=True, eq=False)
 class Replay:
-    """names, texts, samples: of the clips, samples (S,) int16. posteriors: of each snapshot, of each clip (T', V) uint8."""
+    """names, texts, samples: of the clips, samples (S,) int16. posteriors: of each snapshot, of each clip (T', V) uint8.
+    earlier: how many of the snapshots are of the trainings before, from whose weights this one began."""
 
     features: FeatureConfig
     alphabet: Alphabet
@@ -58,6 +59,7 @@ class Replay:
     samples: tuple[Tensor, ...]
     snapshots: tuple[Snapshot, ...] = ()
     posteriors: tuple[tuple[Tensor, ...], ...] = ()
+    earlier: int = 0
 
     def sound(self, clip: int) -> Sound:
         samples = self.samples[clip].float() / 2**15
@@ -73,8 +75,7 @@ class Replay:
     def with_snapshot(self, snapshot: Snapshot, log_probs: list[Tensor]) -> Replay:
         """log_probs: of each clip, (T', V)."""
         posteriors = tuple((255 * each.exp().sqrt()).round().to(torch.uint8).cpu() for each in log_probs)
-        fields = {name: getattr(self, name) for name in ("features", "alphabet", "frame_s", "names", "texts", "samples")}
-        return Replay(**fields, snapshots=(*self.snapshots, snapshot), posteriors=(*self.posteriors, posteriors))
+        return replace(self, snapshots=(*self.snapshots, snapshot), posteriors=(*self.posteriors, posteriors))
 
     def save(self, path: Path) -> None:
         write_atomically(path, self.to_bytes())
@@ -91,6 +92,7 @@ class Replay:
             "names": self.names,
             "texts": self.texts,
             "snapshots": [asdict(snapshot) for snapshot in self.snapshots],
+            "earlier": self.earlier,
         }
         return save(tensors, metadata={"replay": json.dumps(header)})
 
@@ -115,7 +117,9 @@ def load(path: Path) -> Replay:
             samples,
             tuple(Snapshot(**snapshot) for snapshot in snapshots),
             posteriors,
+            header.get("earlier", 0),  # once unknown
         )
+        require_whole(replay, "earlier", least=0, most=len(snapshots))
         require_number(replay, "frame_s", least=1e-3, most=1)
         for text in (*names, *texts):
             require_text(text, "A name or text of a clip", 10_000)

@@ -9,6 +9,7 @@ from synthetic import tiny_model, toy_corpus
 from asr_core import checkpoint, replay
 from asr_core.features import LogMel
 from asr_core.replay import FILE, ReplayError, Snapshot
+from asr_core.text import Alphabet
 from asr_core.training.recorder import CLIPS, Recorder
 from asr_core.transcriber import Transcriber
 
@@ -48,6 +49,32 @@ def test_it_goes_on_where_it_stopped_and_takes_no_step_twice(recorder, corpus, t
     again.record(model.encoder, 25, 1.0)
     told = replay.load(tmp_path / FILE)
     assert [each.step for each in told.snapshots] == [0, 25] and len(told.names) == CLIPS
+
+
+def test_a_training_that_starts_from_another_goes_on_with_its_replay(recorder, corpus, tmp_path):
+    model, path = tiny_model(), tmp_path / "next"
+    for step, epoch in ((0, 0.0), (25, 1.5)):
+        recorder.record(model.encoder, step, epoch)
+    before = recorder.replay
+
+    def begun(told=before) -> Recorder:
+        return Recorder(path, corpus[-2:], model.log_mel(), model.alphabet, model.encoder, told)
+
+    for step in (0, 3):
+        begun().record(model.encoder, step, step / 6)  # a new one each time, as after an interruption
+    begun(replace(before, snapshots=before.snapshots[:1])).record(model.encoder, 6, 1.0)  # a file that has changed since
+    told = replay.load(path)
+    assert [(each.step, each.epoch) for each in told.snapshots] == [(0, 0.0), (25, 1.5), (28, 2.0), (31, 2.5)]
+    assert told.names == before.names and torch.equal(told.posteriors[1][2], before.posteriors[1][2])
+    assert 0 in recorder.first_steps and not begun().first_steps, "what is between passes matters at first only"
+
+
+def test_another_alphabet_begins_a_replay_of_its_own(recorder, corpus, tmp_path):
+    model = tiny_model()
+    recorder.record(model.encoder, 0, 0.0)
+    before = replace(recorder.replay, alphabet=Alphabet(model.alphabet.labels[::-1], 0))
+    again = Recorder(tmp_path / "next", corpus[-2:], model.log_mel(), model.alphabet, model.encoder, before)
+    assert not again.replay.snapshots and again.first_steps
 
 
 def test_recording_leaves_the_mode_and_the_random_numbers_alone(recorder):
@@ -119,4 +146,7 @@ def test_a_training_leaves_its_replay_beside_its_checkpoints(tmp_path, corpus):
     steps = [each.step for each in replay.load(tmp_path / "run" / "best" / FILE).snapshots]
     assert steps[0] == 0 and len(steps) >= 2
     assert [each.step for each in replay.load(tmp_path / "run" / "last" / FILE).snapshots] == [0, 3, 6]
+    run = run_of(config_of("attention_unet"), corpus, tmp_path / "second", init_from=str(tmp_path / "run" / "last"))
+    assert run.run()
+    assert [each.step for each in replay.load(tmp_path / "second" / "last" / FILE).snapshots] == [0, 3, 6, 9, 12]
     assert checkpoint.load(tmp_path / "run" / "best").alphabet == tiny_model().alphabet

@@ -28,7 +28,7 @@ from asr_core.text import Alphabet
 from asr_core.training import processes
 from asr_core.training.config import TrainingConfig
 from asr_core.training.losses import Costs, costs
-from asr_core.training.recorder import FIRST_STEPS, Recorder
+from asr_core.training.recorder import Recorder
 from asr_core.training.schedule import build_optimisers, one_cycle, set_rate
 from asr_core.training.state import StateError, load_state, save_state
 
@@ -61,8 +61,7 @@ class TrainingRun:
         self.alphabet = Alphabet()
         self.log_mel = LogMel(config.features)
         self.encoder = build_encoder(config.encoder).to(self.device)
-        if init_from:
-            self.start_from(init_from)
+        start = self.start_from(init_from) if init_from else None
         self.averaged = copy.deepcopy(self.encoder).requires_grad_(False)
         self.optimisers = build_optimisers(config.optimiser, self.encoder, config.max_lr, config.weight_decay)
         self.progress = {"epoch": 0, "batch": 0, "step": 0, "best_wer": None, "skipped": {}, "trained_s": 0.0, "history": []}
@@ -73,10 +72,12 @@ class TrainingRun:
         self.batches = self.batches_of(self.progress["epoch"])
         self.deadline = math.inf
         if processes.is_first():
-            self.recorder = Recorder(out / replay.FILE, valid, self.log_mel, self.alphabet, self.encoder)
+            told = start.replay if start else None
+            self.recorder = Recorder(out / replay.FILE, valid, self.log_mel, self.alphabet, self.encoder, told)
         self.doctor = doctor.watch(self.encoder, blank=self.alphabet.blank, say=tqdm.write, steps_done=self.progress["step"])
 
-    def start_from(self, source: str) -> None:
+    def start_from(self, source: str) -> Checkpoint:
+        """The checkpoint whose weights the encoder has from now on."""
         start = checkpoint.load(source)
         if start.features != self.config.features:
             raise CheckpointError(f"{source} hears with other features than this preset. Choose its preset.")
@@ -84,6 +85,7 @@ class TrainingRun:
             self.encoder.load_state_dict(start.encoder.state_dict())
         except RuntimeError as error:
             raise CheckpointError(f"{source} holds another encoder than this preset trains. Choose its preset.") from error
+        return start
 
     def batches_of(self, epoch: int) -> list[list[int]]:
         generator = torch.Generator().manual_seed(self.config.seed * 10_007 + epoch)
@@ -177,7 +179,7 @@ class TrainingRun:
         )
         for batch in bar:
             started = time.monotonic()
-            if writer and progress["step"] in FIRST_STEPS:
+            if writer and progress["step"] in self.recorder.first_steps:
                 self.recorder.record(self.averaged, progress["step"], self.fraction * config.epochs)
             for skipped in batch.skipped if isinstance(batch, Batch) else batch:
                 self.report(skipped)

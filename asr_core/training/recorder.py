@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,13 +22,33 @@ FIRST_STEPS = (0, 25, 50, 100, 200, 400, 800)  # beside every epoch: the plateau
 
 
 class Recorder:
-    """One replay in one file; made again over the same file it goes on."""
+    """One replay in one file; made again over the same file it goes on.
+
+    before: the replay of the training whose weights this one starts from. It is kept, and steps and passes are counted on
+    from its last snapshot: a model that was trained in parts has all of them in its replay.
+    """
 
     def __init__(
-        self, path: Path, utterances: Sequence[Utterance], log_mel: LogMel, alphabet: Alphabet, encoder: Encoder
+        self,
+        path: Path,
+        utterances: Sequence[Utterance],
+        log_mel: LogMel,
+        alphabet: Alphabet,
+        encoder: Encoder,
+        before: Replay | None = None,
     ) -> None:
         self.path, self.log_mel, self.alphabet = path, log_mel, alphabet
-        self.replay = replay.load(path) if path.exists() else self.begin(utterances, encoder)
+        if path.exists():
+            self.replay = replay.load(path)
+        elif before and before.snapshots and before.alphabet == alphabet:
+            self.replay = replace(before, earlier=len(before.snapshots))
+        else:
+            self.replay = self.begin(utterances, encoder)
+
+    @property
+    def first_steps(self) -> Sequence[int]:
+        """Steps at whose begin a snapshot is worth while: none of a model that has learned before."""
+        return () if self.replay.earlier else FIRST_STEPS
 
     def begin(self, utterances: Sequence[Utterance], encoder: Encoder) -> Replay:
         """Of clips spread over the corpus that are neither short nor long and whose text fits."""
@@ -59,7 +80,10 @@ class Recorder:
 
     @torch.no_grad()
     def record(self, encoder: Encoder, step: int, epoch: float) -> None:
-        """Append a snapshot of these weights; one of the same step is not taken twice."""
+        """Append a snapshot of these weights, after so many steps and passes of this training; none is taken twice."""
+        if self.replay.earlier:
+            before = self.replay.snapshots[self.replay.earlier - 1]
+            step, epoch = before.step + step, before.epoch + epoch
         if any(snapshot.step == step for snapshot in self.replay.snapshots) or not self.replay.names:
             return
         device, was_training = next(encoder.parameters()).device, encoder.training

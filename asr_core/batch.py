@@ -90,8 +90,7 @@ def _emissions(transcriber: Transcriber, sounds: Sequence[Sound]) -> list[Emissi
     features = pad_sequence([torch.from_numpy(sound.features) for sound in sounds], batch_first=True)  # (B, T, M)
     lengths = torch.tensor([len(sound.features) for sound in sounds])  # (B,)
     encoded = model.encoder(features.transpose(1, 2)[:, None], lengths)
-    log_probs = encoded.logits.log_softmax(-1)  # (B, T', V)
     return [
-        Emission(frames[:length].clone(), model.frame_s, model.alphabet)  # else each keeps the whole batch
-        for frames, length in zip(log_probs, encoded.lengths.tolist(), strict=True)
+        Emission.of_outputs(each[:length], model.frame_s, model.alphabet)
+        for each, length in zip(encoded.outputs, encoded.lengths.tolist(), strict=True)
     ]

@@ -6,19 +6,18 @@ algorithm 1, with the loops over prefixes and tokens as array operations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
 from asr_core.alignment import forced_path
 from asr_core.emission import Emission
 from asr_core.lookahead import Lookahead, TextStates
-from asr_core.text import Alphabet
+from asr_core.rescoring import most_agreed
 
 WIDTH = 256  # texts kept after each frame
-PIECE_S = 60.0  # a longer recording is read in pieces, since the time to align a text grows with the square of its length
+PIECE_S = 4.0  # a longer recording is read in pieces
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, so that the hash of a prefix loses nothing by the next token
 
 
@@ -68,7 +67,7 @@ def beam_search(
         heard = np.broadcast_to(added[:, None], grown.shape)
         if language_model:
             heard = heard + language_model.additions(states)
-        stay, row, token = _best(np.logaddexp(stays_blank, stays_token) + added, grown + heard, width)
+        stay, row, token = _survivors(np.logaddexp(stays_blank, stays_token) + added, grown + heard, width)
 
         if language_model:
             states = TextStates.join(states[stay], language_model.follow(states[row], token))
@@ -87,7 +86,7 @@ def beam_search(
     return [Hypothesis(text, float(log_prob[i]), float(score[i])) for text, i in zip(texts, order, strict=True)]
 
 
-def _best(stay: np.ndarray, grow: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _survivors(stay: np.ndarray, grow: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The `width` best of the prefixes that stay (K,) and those that grow (K, V): index, row, column."""
     scores = np.concatenate([stay, grow.ravel()])
     best = np.argpartition(-scores, width - 1)[:width] if len(scores) > width else np.arange(len(scores))
@@ -96,14 +95,11 @@ def _best(stay: np.ndarray, grow: np.ndarray, width: int) -> tuple[np.ndarray, n
     return best[best < len(stay)], growing // grow.shape[1], growing % grow.shape[1]
 
 
-def beam_decode(
-    log_probs: Tensor, lengths: Tensor, alphabet: Alphabet, language_model: Lookahead | None = None
-) -> list[str]:
-    """The best text of each utterance, as decoding.greedy_decode gives it. log_probs (B, T', V), lengths (B,)."""
-    return [
-        " ".join(alphabet.decode(beam_search(frames[:length].numpy(), alphabet.blank, language_model)[0].tokens).split())
-        for frames, length in zip(log_probs, lengths.tolist(), strict=True)
-    ]
+def beam_text(emission: Emission, language_model: Lookahead | None = None) -> str:
+    """The text of beam_path, without looking for the path."""
+    alphabet = emission.alphabet
+    texts = (alphabet.decode(tokens) for _, _, tokens in _pieces(emission, language_model, WIDTH, ()))
+    return " ".join(("" if alphabet.space is None else " ").join(texts).split())
 
 
 def beam_path(
@@ -116,33 +112,48 @@ def beam_path(
     """The most probable path (T',) of the best text. after: the words before, for the language model. progress: called with
     the seconds that have been read, after each piece.
 
-    A recording over PIECE_S is cut where a space is surest, in the last third of each piece; that frame stays a space. In an
-    alphabet without a space it is cut where the blank is surest.
+    A recording over PIECE_S is read in pieces: the texts that a search keeps to the end differ in their last words only, so
+    there is more to choose from in shorter pieces. It is cut where a space is surest, in the last third of each piece; that
+    frame stays a space where a word ends. In an alphabet without a space it is cut where the blank is surest.
     """
-    alphabet, longest = emission.alphabet, round(PIECE_S / emission.frame_s)
-    between = alphabet.blank if alphabet.space is None else alphabet.space
+    blank, space = emission.alphabet.blank, emission.alphabet.space
     path: list[int] = []
-    while len(emission) - len(path) > longest:
-        start, least = len(path), longest * 2 // 3
-        cut = start + least + int(emission.log_probs[start + least : start + longest, between].argmax())
-        piece, after = _piece_path(emission, start, cut, language_model, width, after)
-        path += [*piece, between]
+    for first, stop, tokens in _pieces(emission, language_model, width, after):
+        if first:
+            said = next((token for token in reversed(path) if token != blank), space)
+            path.append(blank if said == space or space is None else space)
+        path += forced_path(emission.between(first, stop), tokens) if tokens else [blank] * (stop - first)
         if progress:
             progress(len(path) * emission.frame_s)
-    piece, _ = _piece_path(emission, len(path), len(emission), language_model, width, after)
-    if progress:
-        progress(len(emission) * emission.frame_s)
-    return (*path, *piece)
+    return tuple(path)
 
 
-def _piece_path(
-    emission: Emission, start: int, end: int, language_model: Lookahead | None, width: int, after: Sequence[str]
-) -> tuple[tuple[int, ...], Sequence[str]]:
-    """(path, the last words) of the frames from start to end."""
-    piece = Emission(emission.log_probs[start:end], emission.frame_s, emission.alphabet)
-    tokens = beam_search(piece.log_probs.numpy(), emission.alphabet.blank, language_model, width, after)[0].tokens
-    path = forced_path(piece, tokens) if tokens else (emission.alphabet.blank,) * (end - start)
-    return path, [*after, *emission.alphabet.decode(tokens).split()][-2:]
+def _pieces(
+    emission: Emission, language_model: Lookahead | None, width: int, after: Sequence[str]
+) -> Iterator[tuple[int, int, tuple[int, ...]]]:
+    """(first frame, the frame behind the last, tokens) of each piece. Between two lies the frame that parts them."""
+    alphabet, longest = emission.alphabet, max(3, round(PIECE_S / emission.frame_s))
+    between = alphabet.blank if alphabet.space is None else alphabet.space
+    first = 0
+    while True:
+        stop, least = len(emission), first + longest * 2 // 3
+        if stop - first > longest:
+            stop = least + int(emission.log_probs[least : first + longest, between].argmax())
+        tokens = _best_tokens(emission.between(first, stop), language_model, width, after)
+        yield first, stop, tokens
+        if stop == len(emission):
+            return
+        first, after = stop + 1, [*after, *alphabet.decode(tokens).split()][-2:]
+
+
+def _best_tokens(piece: Emission, language_model: Lookahead | None, width: int, after: Sequence[str]) -> tuple[int, ...]:
+    """The tokens of the best text, by the phones too where they count."""
+    found = beam_search(piece.log_probs.numpy(), piece.alphabet.blank, language_model, width, after)
+    weight = language_model.model.phone_weight if language_model and piece.phones is not None else 0.0
+    if not weight or not len(piece):
+        return found[0].tokens
+    texts, scores = [piece.alphabet.decode(each.tokens) for each in found], [each.score for each in found]
+    return found[most_agreed(texts, scores, piece.phones, weight)].tokens
 
 
 class Trail:

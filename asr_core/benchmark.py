@@ -29,9 +29,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asr_core import audio, checkpoint
-from asr_core.beam import beam_decode
+from asr_core.beam import beam_text
 from asr_core.checkpoint import Checkpoint
 from asr_core.decoding import greedy_decode
+from asr_core.emission import Emission
 from asr_core.features import FeatureConfig, LogMel
 from asr_core.files import write_atomically
 from asr_core.models import build_encoder
@@ -62,8 +63,9 @@ class BenchmarkError(RuntimeError):
 
 @dataclass(frozen=True)
 class System:
-    """features: (S,) -> what the encoder takes, None where that is the waveform. encode: -> log_probs (T', V).
-    transcribe: the whole way, from a file to its text. beam: log_probs -> text, where there is a language model."""
+    """features: (S,) -> what the encoder takes, None where that is the waveform. encode: -> (T', V), with
+    the phones behind them where a model hears some. transcribe: the whole way, from a file to its text. beam: from what
+    encode gives to the text, where there is a language model."""
 
     made_of: str
     parameters: int
@@ -77,17 +79,14 @@ def ours(model: Checkpoint) -> System:
     """What the page runs; its whole way ends in a Transcription, with words and their times."""
     transcriber = Transcriber(model)
 
-    def encode(features: Tensor) -> Tensor:
-        return transcriber.logits(features).log_softmax(-1)
-
-    def beam(log_probs: Tensor) -> object:
-        return beam_decode(log_probs[None], torch.tensor([len(log_probs)]), model.alphabet, transcriber.lookahead)
+    def beam(outputs: Tensor) -> object:
+        return beam_text(Emission.of_outputs(outputs, model.frame_s, model.alphabet), transcriber.lookahead)
 
     return System(
         f"{type(model.encoder).__name__}, {model.features.n_mels} mels",
         model.encoder.parameter_count,
         transcriber.log_mel,
-        encode,
+        transcriber.outputs,
         lambda path: transcriber.transcribe(path, "greedy"),
         beam if transcriber.lookahead else None,
     )
@@ -158,9 +157,10 @@ def measure(name: str | None, source: str, clips: list[str], threads: int, effor
         samples = torch.from_numpy(audio.load(clip, RATE))  # (S,)
         whole_s, _ = _median(effort_s, system.transcribe, clip)
         features_s, x = _median(effort_s, system.features, samples) if system.features else (None, samples)
-        encoder_s, log_probs = _median(effort_s, system.encode, x)
-        greedy_s, _ = _median(effort_s, greedy_decode, log_probs[None], torch.tensor([len(log_probs)]), ALPHABET)
-        beam_s, _ = _median(effort_s, system.beam, log_probs) if system.beam else (None, None)
+        encoder_s, outputs = _median(effort_s, system.encode, x)
+        tokens = outputs[None, :, : len(ALPHABET)]  # (1, T', V)
+        greedy_s, _ = _median(effort_s, greedy_decode, tokens, torch.tensor([len(outputs)]), ALPHABET)
+        beam_s, _ = _median(effort_s, system.beam, outputs) if system.beam else (None, None)
         rows.append(
             {
                 "system": name or Path(source).name,

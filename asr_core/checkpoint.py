@@ -34,7 +34,7 @@ from asr_core.windows import ALIGNED, CONTEXT, WINDOW
 
 FORMAT = 1
 WEIGHTS, CONFIG, LANGUAGE_MODEL = "model.safetensors", "config.json", "language_model.safetensors"
-TUNED = ("weight", "word_bonus", "prior_weight", "prior")  # of the language model, with this recogniser
+TUNED = ("weight", "word_bonus", "prior_weight", "prior", "phone_weight")  # of the language model, with this recogniser
 LARGEST_CONFIG = 1_000_000  # bytes: the history of a thousand epochs is 150 kB
 LARGEST_HEADER = 1_000_000  # bytes of a weights file that are no weights: 100 for each tensor
 MOST_PARAMETERS = 100_000_000  # three times those of the larger preset; more would be no fun on a CPU
@@ -70,6 +70,10 @@ class Checkpoint:
         return self.features.frame_s * self.encoder.subsampling
 
     @property
+    def phones(self) -> int:
+        return self.encoder.phones
+
+    @property
     def stride(self) -> int:
         return self.encoder.subsampling
 
@@ -82,9 +86,8 @@ class Checkpoint:
         return self.features.n_fft // 2 + 1  # the edges are padded by reflection
 
     def encode(self, features: Tensor) -> Tensor:
-        """(T, M) -> (T', V), before the softmax, in one piece."""
-        encoded = self.encoder(features.T[None, None], torch.tensor([len(features)]))
-        return encoded.logits[0]
+        """(T, M) -> (T', V + P), before the softmax, in one piece."""
+        return self.encoder(features.T[None, None], torch.tensor([len(features)])).outputs[0]
 
     def log_mel(self) -> LogMel:
         return LogMel(self.features)
@@ -251,9 +254,10 @@ def _load_words(folder: Path, config: dict, alphabet: Alphabet) -> LanguageModel
     try:
         words = language_model.load(folder / LANGUAGE_MODEL)
         if "language_model" in config:
-            tuned = {"prior_weight": 0.0, "prior": ()} | _table(config["language_model"], "language_model")  # once unknown
+            tuned = _table(config["language_model"], "language_model")
+            tuned = {"prior_weight": 0.0, "prior": (), "phone_weight": 0.0} | tuned  # once unknown
             words = replace(words, **{name: tuned[name] for name in TUNED})
-        require_number(words, "weight", "prior_weight", least=0, most=1_000)
+        require_number(words, "weight", "prior_weight", "phone_weight", least=0, most=1_000)
         require_number(words, "word_bonus", least=-1_000, most=1_000)
         if words.prior not in ((), []):
             require_numbers(words, "prior", count=len(alphabet.labels), least=-1_000, most=0)

@@ -99,9 +99,12 @@ def evaluate(
     batches: Iterable[Batch | tuple[Skipped, ...]],
     alphabet: Alphabet,
     autocast: torch.autocast | None = None,
-    decode: Callable[[Tensor, Tensor, Alphabet], list[str]] = greedy_decode,
+    decode: Callable[[Tensor], str] | None = None,
 ) -> Evaluation:
-    """Decode every batch, in eval mode; the encoder's mode is put back afterwards."""
+    """Decode every batch, in eval mode; the encoder's mode is put back afterwards.
+
+    decode: what an encoder gives out of an utterance, as logits (T', V + P), to its text; greedily when None.
+    """
     words, characters = ErrorCounts(), ErrorCounts()
     loss = audio_s = compute_s = 0.0
     decoded: list[Decoded] = []
@@ -118,7 +121,11 @@ def evaluate(
         with autocast or torch.autocast(device.type, enabled=False):
             encoded = encoder(batch.features.to(device), batch.feature_lengths.to(device))
         log_probs = encoded.logits.float().log_softmax(-1)  # (B, T', V)
-        hypotheses = decode(log_probs, encoded.lengths, alphabet)
+        if decode:
+            outputs = zip(encoded.outputs, encoded.lengths.tolist(), strict=True)
+            hypotheses = [decode(each[:length].float()) for each, length in outputs]
+        else:
+            hypotheses = greedy_decode(log_probs, encoded.lengths, alphabet)
         compute_s += time.perf_counter() - started
         audio_s += sum(utterance.duration_s for utterance in batch.utterances)
         targets, target_lengths = batch.targets.to(device), batch.target_lengths.to(device)

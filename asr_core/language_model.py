@@ -37,7 +37,8 @@ class LanguageModel:
     triple_keys: (N3,) sorted, index of the context among the pairs << 16 | id; three: (N3,). All are natural logarithms.
     weight, word_bonus: how much a beam search heeds it, beside log-probabilities of the sound: weight * ln p + word_bonus
     for each word. prior, prior_weight: ln of the share of all frames that the recogniser gives to each of its tokens, (V,),
-    and how much of it every frame loses; none when empty. All four are tuned with a recogniser, so they are stored with it.
+    and how much of it every frame loses; none when empty. phone_weight: how much the phones of a text
+    count, where the recogniser hears phones (rescoring). All five are tuned with a recogniser, so they are stored with it.
     """
 
     words: tuple[str, ...]
@@ -52,6 +53,7 @@ class LanguageModel:
     word_bonus: float = 0.0
     prior_weight: float = 0.0
     prior: tuple[float, ...] = ()
+    phone_weight: float = 0.0
 
     @classmethod
     def of_probabilities(cls, words: Sequence[str], *arrays: np.ndarray) -> LanguageModel:

@@ -17,7 +17,8 @@ class Recogniser(Protocol):
 
     name: what it is called. card: where its makers, data and licence are told, an address or a file; "" where nobody did.
     licence: under which it is, in its makers' words ("cc-by-4.0"); "" where they name none.
-    alphabet: of its outputs. features: the log-mel frames that its results show, and its sample rate.
+    alphabet: of its outputs. phones: P, how many more outputs it has behind those, for phones.PHONES and their blank, or 0.
+    features: the log-mel frames that its results show, and its sample rate.
     takes_samples: whether its rows are samples; else they are those frames. stride: rows in an encoder frame.
     window, context: how many rows of a long recording are kept of one window, and how many it sees to each side of them.
     step: samples; sound that begins on one of its multiples has its encoder frames where the whole recording has them.
@@ -29,6 +30,7 @@ class Recogniser(Protocol):
     card: str
     licence: str
     alphabet: Alphabet
+    phones: int
     features: FeatureConfig
     takes_samples: bool
     stride: int
@@ -44,4 +46,4 @@ class Recogniser(Protocol):
         """Seconds in one encoder frame."""
 
     def encode(self, rows: Tensor) -> Tensor:
-        """(S,) or (T, M), in one piece -> (T', V), before the softmax or after it."""
+        """(S,) or (T, M), in one piece -> (T', V + P), before the softmax or after it; first the tokens, then the phones."""

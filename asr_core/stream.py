@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from asr_core import audio
 from asr_core.decoding import collapse
@@ -52,10 +51,10 @@ class Stream:
         self.window = np.zeros(0, np.float32)  # the last of them, from sample window_start on
         self.window_start = 0
         self.updated = 0  # samples at the last update
-        self.log_probs: list[Tensor] = []  # of the committed frames
+        self.emissions: list[Emission] = []  # of the committed frames
         self.path: list[int] = []  # their tokens
         self.text = ""  # what they spell
-        self.tail = torch.zeros(0, len(transcriber.model.alphabet)), ()  # log-probabilities and path of what may change
+        self.tail: tuple[list[Emission], tuple[int, ...]] = [], ()  # emission, if any, and path of what may change
         self.caption = Caption("", "", 0.0)
 
     def feed(self, samples: np.ndarray, rate: int) -> Caption:
@@ -74,8 +73,7 @@ class Stream:
         samples = audio.checked(np.concatenate([*self.pieces, np.zeros(0, np.float32)]), "The recording", self.rate)
         self._update(self.received, last=True)
         sound = self._sound(samples)
-        emission = Emission(torch.cat(self.log_probs), self.frame_s, self.transcriber.model.alphabet)
-        return Transcription.of_path(tuple(self.path), emission, sound)
+        return Transcription.of_path(tuple(self.path), Emission.joined(self.emissions), sound)
 
     def recent(self, seconds: float) -> Transcription | None:
         """The last seconds, CONTEXT_S at most, as they are read now, as a part of the talk. None before there is sound."""
@@ -85,10 +83,9 @@ class Stream:
         samples = self.window[first * self.frame - self.window_start : self.updated - self.window_start]
         if frames == first or len(samples) <= self.transcriber.model.features.n_fft // 2:
             return None
-        log_probs = torch.cat([*self.log_probs[first - frames :], tail])[first - frames :]  # a piece has a frame at least
+        emission = Emission.joined([*self.emissions[first - frames :], *tail])  # a piece has a frame at least
         sound = self._sound(samples, Part(first * self.frame_s))
-        emission = Emission(log_probs, self.frame_s, self.transcriber.model.alphabet)
-        return Transcription.of_path((*self.path, *tail_path)[first:], emission, sound)
+        return Transcription.of_path((*self.path, *tail_path)[first:], emission.between(first - frames), sound)
 
     @torch.no_grad()
     def _sound(self, samples: np.ndarray, part: Part = WHOLE) -> Sound:
@@ -107,18 +104,16 @@ class Stream:
     def _update(self, end: int, last: bool = False) -> None:
         """Read the window up to a sample, commit what is old enough."""
         self.updated = end
-        log_probs = self._encode(end)  # (N, V), from the first frame that is not committed
-        if not len(log_probs):
+        emission = self._listen(end)
+        if not emission:
             return
-        alphabet = self.transcriber.model.alphabet
-        emission = Emission(log_probs, self.frame_s, alphabet)
         path = self.transcriber.path(emission, self.decoder, width=WIDTH, after=self.text[-100:].split())
         cut = len(path) if last else self._cut(path, len(path) - round(LAG_S / self.frame_s))
         self.text += self._spell(path[:cut], self.path[-1:])
         if cut:
-            self.log_probs.append(log_probs[:cut])
+            self.emissions.append(Emission.joined([emission.between(0, cut)]))  # a copy, which does not keep the window
         self.path += path[:cut]
-        self.tail = log_probs[cut:], path[cut:]
+        self.tail = [emission.between(cut)], path[cut:]
         texts = (" ".join(text.split()) for text in (self.text, self._spell(path[cut:], self.path[-1:])))
         self.caption = Caption(*texts, end / self.rate)
         self._forget()
@@ -148,12 +143,12 @@ class Stream:
         blanks = [frame for frame, token in enumerate(old) if token == blank]
         return blanks[-1] + 1 if blanks else len(old)
 
-    def _encode(self, end: int) -> Tensor:
-        """(N, V): the frames from the first that is not committed to sample `end`."""
+    def _listen(self, end: int) -> Emission | None:
+        """The frames from the first that is not committed to sample `end`; None where there are none."""
         samples = self.window[: end - self.window_start]
         if len(samples) < self.transcriber.model.least:
-            return torch.zeros(0, len(self.transcriber.model.alphabet))
-        return self.transcriber.log_probs(samples)[len(self.path) - self.window_start // self.frame :]
+            return None
+        return self.transcriber.emission(samples).between(len(self.path) - self.window_start // self.frame) or None
 
     def _forget(self) -> None:
         """Keep the context that the next window needs."""

@@ -67,9 +67,9 @@ class Transcriber:
     def listen(self, source: audio.AudioSource, progress: Progress | None = None) -> tuple[Emission, Sound]:
         """What the model makes of the sound, in one pass over it. Arguments and errors as those of transcribe."""
         config = self.model.features
-        # In a spool, the log-probabilities of a window lie in one piece with the others: each by itself, among the large
+        # In a spool, the outputs of a window lie in one piece with the others: each by itself, among the large
         # arrays of the encoder that come and go, would leave holes in the memory that grow with the length.
-        samples, features, log_probs = Spool(), Spool(config.n_mels), Spool(len(self.model.alphabet))
+        samples, features, outputs = Spool(), Spool(config.n_mels), Spool(len(self.model.alphabet) + self.model.phones)
         frames, windows = LogMelPieces(self.log_mel), Windows(self.model)
         whole_s = audio.claimed_s(source) if progress else None
 
@@ -82,9 +82,9 @@ class Transcriber:
                     progress("listening", len(samples) / config.sample_rate, whole_s)
             yield block[:0], frames.finish()
 
-        def take(logits: Iterator[Tensor]) -> None:
-            for window in logits:  # (T', V)
-                log_probs.append(window.log_softmax(-1).numpy())
+        def take(windows: Iterator[Tensor]) -> None:
+            for window in windows:  # (T', V + P)
+                outputs.append(window.numpy())
 
         try:
             for block, mel in pieces():
@@ -98,7 +98,7 @@ class Transcriber:
             raise audio.AudioError(f"The disk is full: there is no room for the sound. Make room in {folder}.") from error
         name = Path(source).name if isinstance(source, str | Path) else "recording"
         sound = Sound(samples, config.sample_rate, features, config.frame_s, name)
-        return Emission(torch.from_numpy(log_probs[:]), self.model.frame_s, self.model.alphabet), sound
+        return Emission.of_outputs(torch.from_numpy(outputs[:]), self.model.frame_s, self.model.alphabet), sound
 
     def read(
         self, emission: Emission, sound: Sound, decoder: str | None = None, progress: Progress | None = None
@@ -128,13 +128,18 @@ class Transcriber:
         """Live captions of one speaker: feed it sound as it comes."""
         return Stream(self, decoder)
 
-    def logits(self, rows: Tensor) -> Tensor:
-        """What the model takes, (T, M) or (S,) -> (T', V), before the softmax, window by window."""
+    def outputs(self, rows: Tensor) -> Tensor:
+        """What the model takes, (T, M) or (S,) -> (T', V + P), before the softmax, window by window."""
         windows = Windows(self.model)
         return torch.cat([*windows.feed(rows), *windows.finish()])
 
+    def logits(self, rows: Tensor) -> Tensor:
+        """The same without the phones (T', V)."""
+        return self.outputs(rows)[:, : len(self.model.alphabet)]
+
     @torch.no_grad()
-    def log_probs(self, samples: np.ndarray) -> Tensor:
-        """(S,) at the model's rate, as many as it needs at least -> (T', V), in one piece."""
+    def emission(self, samples: np.ndarray) -> Emission:
+        """Of (S,) at the model's rate, as many as it needs at least, heard in one piece."""
         heard = torch.from_numpy(samples)
-        return self.model.encode(heard if self.model.takes_samples else self.log_mel(heard)).log_softmax(-1)
+        outputs = self.model.encode(heard if self.model.takes_samples else self.log_mel(heard))  # (T', V + P)
+        return Emission.of_outputs(outputs, self.model.frame_s, self.model.alphabet)

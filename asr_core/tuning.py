@@ -6,47 +6,42 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
-from asr_core.beam import beam_decode
+from asr_core.beam import beam_text
+from asr_core.emission import Emission
 from asr_core.language_model import LanguageModel
 from asr_core.lookahead import Lookahead
 from asr_core.metrics import ErrorCounts, word_errors
-from asr_core.text import Alphabet
 
-Point = tuple[float, float, float]
-START, STEP = (0.7, 0.0, 0.4), (0.2, 1.0, 0.2)  # (weight, word bonus, weight of the prior)
-LEAST = (0.0, -1_000.0, 0.0)
+Point = tuple[float, ...]  # of FIELDS; without the last where no phones are heard
+FIELDS = "weight", "word_bonus", "prior_weight", "phone_weight"  # of a LanguageModel
+START, STEP, LEAST = (0.7, 0.0, 0.4, 0.4), (0.2, 1.0, 0.2, 0.2), (0.0, -1_000.0, 0.0, 0.0)
 SMALLEST = 1 / 4  # steps are halved down to a fourth
 RAREST = 1e-4  # a token that these utterances happen to lack is not therefore preferred to all others
 
 
-def tune(
-    emissions: Sequence[tuple[str, Tensor, Tensor]],
-    alphabet: Alphabet,
-    model: LanguageModel,
-    report: Callable[[str], None],
-) -> LanguageModel:
-    """emissions: (reference, log_probs (1, T', V), lengths (1,)) of utterances -> the model with the weights found, and the
-    prior, which needs no references.
+def tune(emissions: Sequence[tuple[str, Emission]], model: LanguageModel, report: Callable[[str], None]) -> LanguageModel:
+    """emissions: (reference, emission) of utterances -> the model with the weights found, and the prior, which needs no
+    references.
 
-    A pattern search: try the six neighbours, go to the best, halve the step when none is better.
+    A pattern search: try the neighbours, two for each weight, go to the best, halve the step when none is better.
     """
-    model = replace(model, prior=log_prior(emissions))
-    lookahead = Lookahead(model, alphabet)
+    heard = [emission for _, emission in emissions]
+    model = replace(model, prior=log_prior(heard))
+    lookahead = Lookahead(model, heard[0].alphabet)
     tried: dict[Point, float] = {}
 
     def error_rate(point: Point) -> float:
         if point not in tried:
             weighted = lookahead.weighted(**weights(point))
             counts = ErrorCounts()
-            for reference, log_probs, lengths in emissions:
-                counts += word_errors(reference, beam_decode(log_probs, lengths, alphabet, weighted)[0])
+            for reference, emission in emissions:
+                counts += word_errors(reference, beam_text(emission, weighted))
             tried[point] = counts.rate
-            report(f"weight {point[0]:.3g}, word bonus {point[1]:.3g}, prior {point[2]:.3g}: WER {counts.rate:.4f}")
+            report(f"{shown(point)}: WER {counts.rate:.4f}")
         return tried[point]
 
-    best, size = START, 1.0
+    best, size = START if heard[0].phones is not None else START[:-1], 1.0
     while size >= SMALLEST:
         nearest = min(neighbours(best, size), key=error_rate)
         if error_rate(nearest) < error_rate(best):
@@ -56,9 +51,9 @@ def tune(
     return replace(model, **weights(best))
 
 
-def log_prior(emissions: Sequence[tuple[str, Tensor, Tensor]]) -> tuple[float, ...]:
+def log_prior(emissions: Sequence[Emission]) -> tuple[float, ...]:
     """ln of the mean probability of each token, over all frames (V,)."""
-    frames = torch.cat([log_probs[0, : lengths[0]] for _, log_probs, lengths in emissions])  # (N, V)
+    frames = torch.cat([emission.log_probs for emission in emissions])  # (N, V)
     mean = frames.double().exp().mean(0).clamp(min=RAREST)
     return tuple(round(value, 4) for value in mean.log().tolist())
 
@@ -74,4 +69,8 @@ def neighbours(point: Point, size: float) -> list[Point]:
 
 def weights(point: Point) -> dict[str, float]:
     """The fields of LanguageModel that a point stands for."""
-    return dict(zip(("weight", "word_bonus", "prior_weight"), point, strict=True))
+    return dict(zip(FIELDS, point, strict=False))
+
+
+def shown(point: Point) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in weights(point).items())

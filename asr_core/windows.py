@@ -29,13 +29,13 @@ class Windows:
         self.first = self.done = 0  # rows
 
     def feed(self, rows: Tensor) -> Iterator[Tensor]:
-        """More rows -> (T', V) of each window that is complete."""
+        """More rows -> (T', V + P) of each window that is complete."""
         self._keep(rows)
         while self.first + len(self.kept) > max(self.done + self.window + self.context, self.window + 2 * self.context):
             yield self._window()
 
     def finish(self) -> Iterator[Tensor]:
-        """(T', V) of the rest."""
+        """(T', V + P) of the rest."""
         if self.first == self.done == 0 and len(self.kept) <= self.window + 2 * self.context:
             yield self.encode(self.kept)
             return

@@ -7,9 +7,9 @@ from synthetic import MELS, RATE, tiny_encoder, toy_corpus
 
 from asr_core.augment import AugmentConfig
 from asr_core.data.batches import ROUND_FRAMES, Batch, Example, Skipped, SpeechDataset, bucket, collate, loader
-from asr_core.data.phones import pronounce
 from asr_core.data.utterances import Utterance
 from asr_core.features import FeatureConfig, LogMel
+from asr_core.phones import pronounce
 from asr_core.text import Alphabet
 
 

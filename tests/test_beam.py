@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_core import DEFAULT_CHECKPOINT, Transcriber
-from asr_core.beam import PIECE_S, beam_decode, beam_path, beam_search
+from asr_core.beam import PIECE_S, beam_path, beam_search, beam_text
 from asr_core.data.utterances import read_manifest
 from asr_core.decoding import collapse, greedy_decode, greedy_path
 from asr_core.emission import Emission
@@ -19,7 +19,7 @@ from asr_core.kneser_ney import estimate
 from asr_core.lookahead import Lookahead
 from asr_core.metrics import ErrorCounts, word_errors
 from asr_core.text import Alphabet
-from asr_core.tuning import tune
+from asr_core.tuning import FIELDS, START, tune
 
 TINY = Alphabet((" ", "a", "b", "<blank>"), 3)
 EXAMPLES = read_manifest(Path(__file__).parent.parent / "examples" / "manifest.tsv")
@@ -119,14 +119,7 @@ def test_a_word_that_the_model_knows_is_preferred_to_one_that_sounds_as_good():
     log_probs[4, [2, 3]] = math.log(0.51), math.log(0.48)
     assert greedy_decode(torch.tensor(log_probs)[None], torch.tensor([6]), alphabet) == ["bab"]
     lookahead = Lookahead(replace(model, weight=0.5), alphabet)
-    assert beam_decode(torch.tensor(log_probs)[None], torch.tensor([6]), alphabet, lookahead) == ["bad"]
-
-
-def test_a_batch_is_decoded_as_its_utterances_are():
-    log_probs = torch.stack([torch.from_numpy(random_log_probs(9, seed)) for seed in range(3)])
-    lengths = torch.tensor([9, 4, 1])
-    alone = [beam_decode(log_probs[i : i + 1, : lengths[i]], lengths[i : i + 1], TINY)[0] for i in range(3)]
-    assert beam_decode(log_probs, lengths, TINY) == alone
+    assert beam_text(Emission(torch.tensor(log_probs), 0.04, alphabet), lookahead) == "bad"
 
 
 @given(frames=st.integers(1, 12), seed=st.integers(0, 10**6))
@@ -155,10 +148,23 @@ def test_pieces_of_words_are_cut_at_blanks_and_say_the_same():
     assert pieces.decode(collapse(beam_path(emission, width=16), 3)) == pieces.decode(collapse(path, 3)) == " abc abc" * 20
 
 
+@given(frames=st.integers(30, 60), seed=st.integers(0, 10**6))
+def test_its_text_is_that_of_its_path(frames, seed):
+    emission = Emission(torch.from_numpy(random_log_probs(frames, seed)), PIECE_S / 20, TINY)  # two to four pieces
+    spelled = TINY.decode(collapse(beam_path(emission, width=256), TINY.blank))
+    assert beam_text(emission) == " ".join(spelled.split())
+
+
 def test_a_long_silence_is_no_text():
     log_probs = torch.tensor([0.0, 0.0, 0.0, 6.0]).log_softmax(-1).expand(300, 4)
     path = beam_path(Emission(log_probs, PIECE_S / 100, TINY))
-    assert not TINY.decode(collapse(path, TINY.blank)).strip()
+    assert not TINY.decode(collapse(path, TINY.blank))
+
+
+def test_a_silence_of_many_pieces_is_one_space():
+    heard = torch.tensor([1, 3, 2, *[3] * 500, 2, 3, 1])
+    emission = Emission((9.0 * torch.nn.functional.one_hot(heard, 4)).log_softmax(-1), PIECE_S / 100, TINY)
+    assert TINY.decode(collapse(beam_path(emission), TINY.blank)) == "ab ba"
 
 
 @pytest.fixture(scope="module")
@@ -177,25 +183,29 @@ def test_on_real_speech_the_shipped_language_model_mends_a_quarter_of_the_words(
 
 
 def test_tuning_finds_weights_that_make_fewer_errors(transcriber):
-    emissions = []
-    for example in EXAMPLES[:2]:
-        log_probs = transcriber.transcribe(example.path, "greedy").emission.log_probs[None]
-        emissions.append((example.text, log_probs, torch.tensor([log_probs.shape[1]])))
+    emissions = [(each.text, transcriber.transcribe(each.path, "greedy").emission) for each in EXAMPLES[:2]]
     reports: list[str] = []
     shipped = transcriber.model.language_model
-    tuned = tune(emissions, transcriber.model.alphabet, shipped, reports.append)
+    tuned = tune(emissions, shipped, reports.append)
 
-    shares = torch.cat([e[0] for _, e, _ in emissions]).exp().mean(0)
+    shares = torch.cat([emission.log_probs for _, emission in emissions]).exp().mean(0)
     assert tuned.prior == pytest.approx(shares.clamp(min=1e-4).log().tolist(), abs=1e-3)
     assert max(tuned.prior) < 0 and math.fsum(map(math.exp, tuned.prior)) == pytest.approx(1, abs=5e-3)
 
     def errors(**weights: float) -> int:
-        lookahead, alphabet = transcriber.lookahead.weighted(prior=tuned.prior, **weights), transcriber.model.alphabet
-        return sum(word_errors(ref, beam_decode(e, n, alphabet, lookahead)[0]).errors for ref, e, n in emissions)
+        lookahead = transcriber.lookahead.weighted(prior=tuned.prior, **weights)
+        return sum(word_errors(text, beam_text(emission, lookahead)).errors for text, emission in emissions)
 
-    found = errors(weight=tuned.weight, word_bonus=tuned.word_bonus, prior_weight=tuned.prior_weight)
-    assert found <= errors(weight=0.7, word_bonus=0.0, prior_weight=0.4), "where it starts"
-    assert found <= errors(weight=0.9, word_bonus=0.0, prior_weight=0.4)
-    assert found <= errors(weight=0.7, word_bonus=1.0, prior_weight=0.4)
-    assert found <= errors(weight=0.7, word_bonus=0.0, prior_weight=0.2)
-    assert len(reports) >= 7
+    found = errors(**{name: getattr(tuned, name) for name in FIELDS})
+    start = dict(zip(FIELDS, START, strict=True))
+    assert found <= errors(**start)
+    for name, other in (("weight", 0.9), ("word_bonus", 1.0), ("prior_weight", 0.2), ("phone_weight", 0.2)):
+        assert found <= errors(**start | {name: other})
+    assert len(reports) >= 9
+
+
+def test_the_weight_of_phones_that_nobody_hears_is_not_looked_for(transcriber):
+    heard = transcriber.transcribe(EXAMPLES[0].path, "greedy").emission
+    reports: list[str] = []
+    tune([(EXAMPLES[0].text, replace(heard, phones=None))], transcriber.model.language_model, reports.append)
+    assert reports and not any("phone" in told for told in reports)

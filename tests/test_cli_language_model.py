@@ -50,7 +50,10 @@ def test_a_checkpoint_carries_its_words_and_their_weights(model_with_words):
     assert "malt" in loaded.language_model.words
 
 
-@pytest.mark.parametrize("weights", [{"weight": -1}, {"weight": "x"}, {"prior": [-1]}, {"prior_weight": "x"}, 7])
+MEANINGLESS = [{"weight": -1}, {"weight": "x"}, {"prior": [-1]}, {"prior_weight": "x"}, {"phone_weight": None}, 7]
+
+
+@pytest.mark.parametrize("weights", MEANINGLESS)
 def test_weights_that_mean_nothing_are_refused(model_with_words, weights):
     config = json.loads((model_with_words / "config.json").read_text())
     if isinstance(weights, dict):
@@ -60,12 +63,13 @@ def test_weights_that_mean_nothing_are_refused(model_with_words, weights):
         checkpoint.load(model_with_words)
 
 
-def test_a_checkpoint_from_before_there_was_a_prior_is_read(model_with_words):
+def test_a_checkpoint_from_before_there_were_a_prior_and_phones_is_read(model_with_words):
     config = json.loads((model_with_words / "config.json").read_text())
     config["language_model"] = {"weight": 0.5, "word_bonus": 1.5}
     (model_with_words / "config.json").write_text(json.dumps(config))
     found = checkpoint.load(model_with_words).language_model
     assert (found.weight, found.word_bonus, found.prior_weight, found.prior) == (0.5, 1.5, 0.0, ())
+    assert found.phone_weight == 0.0
 
 
 def test_a_damaged_language_model_is_named_when_the_checkpoint_is_loaded(model_with_words):

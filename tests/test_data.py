@@ -7,7 +7,6 @@ import soundfile as sf
 from synthetic import RATE, speech_like, toy_corpus, write_manifest
 
 from asr_core.data.librispeech import librispeech_subsets
-from asr_core.data.phones import PHONE_BLANK, PHONES, pronounce
 from asr_core.data.utterances import (
     DataError,
     Utterance,
@@ -17,6 +16,7 @@ from asr_core.data.utterances import (
     read_utterances,
     split_speakers,
 )
+from asr_core.phones import PHONE_BLANK, PHONES, pronounce
 
 HEADER = "path\tspeaker\tsplit\tduration_s\ttext\n"
 

@@ -261,6 +261,7 @@ HOSTILE = {
     "a prior that is a number": (setting("language_model", "prior", to=0), "prior is 0"),
     "a prior of certainties": (setting("language_model", "prior", to=[0.5] * 29), "prior is .* from -1000 to 0"),
     "a prior's weight": (setting("language_model", "prior_weight", to=-1), "prior_weight is -1"),
+    "the phones' weight": (setting("language_model", "phone_weight", to=-1), "phone_weight is -1"),
     "no bonus": (setting("language_model", to={"weight": 1}), "it lacks 'word_bonus'"),
     "a true weight": (setting("language_model", "weight", to=True), "weight is True"),
     "words without a space": (
@@ -277,6 +278,7 @@ HOSTILE = {
     "a replay of endless frames": (told(frame_s=float("inf")), "is not the replay of a training"),
     "a replay of long frames": (told(frame_s=1), "do not belong together"),
     "a replay without clips": (told(names=[], texts=[]), "do not belong together"),
+    "a replay that began after its end": (told(earlier=10**6), "is not the replay of a training"),
     "a replay of numbers": (told(texts=[7]), "is not the replay of a training"),
     "a replay of half a sign": (told(texts=["\udc00"]), "is not the replay of a training"),
     "a moment in words": (

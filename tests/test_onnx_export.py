@@ -38,7 +38,7 @@ def test_any_other_length_gives_what_the_encoder_gives(exported, model):
         features = torch.randn(1, frames, MELS, generator=torch.Generator().manual_seed(frames))
         (log_probs,) = session.run(["log_probs"], {"features": features.numpy()})
         with torch.no_grad():
-            expected = model.encode(features[0]).log_softmax(-1)
+            expected = model.encode(features[0])[:, : len(model.alphabet)].log_softmax(-1)  # without the phones
         assert log_probs.shape == (1, *expected.shape)
         assert np.abs(log_probs[0] - expected.numpy()).max() < 1e-4
 

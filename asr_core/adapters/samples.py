@@ -32,6 +32,7 @@ class SampleModel:
     features: FeatureConfig
     stride: int
     run: Callable[[Tensor], Tensor]
+    phones: ClassVar[int] = 0
     takes_samples: ClassVar[bool] = True
     language_model: ClassVar[None] = None
     replay: ClassVar[None] = None

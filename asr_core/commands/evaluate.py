@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from asr_core import Transcriber, checkpoint
-from asr_core.beam import beam_decode
+from asr_core.beam import beam_text
 from asr_core.data.batches import evaluation_batches
 from asr_core.data.utterances import DataError, Utterance, read_speakers, read_utterances, split_speakers
-from asr_core.decoding import greedy_decode
+from asr_core.emission import Emission
 from asr_core.evaluation import evaluate
 from asr_core.transcriber import DECODERS
 
@@ -49,7 +49,11 @@ def run(args: argparse.Namespace) -> int:
     transcriber = Transcriber(checkpoint.load(args.checkpoint))
     model = transcriber.model
     batches = evaluation_batches(corpus(args), model.log_mel(), model.alphabet, model.encoder.output_lengths)
-    decode = greedy_decode if args.decoder == "greedy" else partial(beam_decode, language_model=transcriber.lookahead)
+
+    def beam(outputs: Tensor) -> str:
+        return beam_text(Emission.of_outputs(outputs, model.frame_s, model.alphabet), transcriber.lookahead)
+
+    decode = beam if args.decoder == "beam" else None
     evaluation = evaluate(model.encoder, tqdm(batches, unit="batch", file=sys.stderr), model.alphabet, decode=decode)
     for skipped in evaluation.skipped:
         print(f"Skipped {skipped.id}: {skipped.reason}", file=sys.stderr)

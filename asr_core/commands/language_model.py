@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
 from asr_core import checkpoint
@@ -69,11 +68,8 @@ def tune_weights(args: argparse.Namespace) -> int:
         raise LanguageModelError(f"{args.checkpoint} has no {checkpoint.LANGUAGE_MODEL}. Make one with language-model.")
     emissions = []
     for utterance in tqdm(corpus(args)[:: args.every], "listening", unit="utterance", file=sys.stderr):
-        log_probs = transcriber.transcribe(utterance.path, "greedy").emission.log_probs[None]  # (1, T', V)
-        emissions.append((utterance.text, log_probs, torch.tensor([log_probs.shape[1]])))
-    tuned = tune(emissions, model.alphabet, model.language_model, print)
-    # First, or they would be lost with a full disk.
-    print(f"weight {tuned.weight:.3g}, word bonus {tuned.word_bonus:.3g}, prior {tuned.prior_weight:.3g}")
+        emissions.append((utterance.text, transcriber.transcribe(utterance.path, "greedy").emission))
+    tuned = tune(emissions, model.language_model, print)
     replace(model, language_model=tuned).save_config(Path(args.checkpoint))
     print(f"written into {args.checkpoint}")
     return 0

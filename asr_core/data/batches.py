@@ -13,9 +13,9 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from asr_core import audio, augment, ctc
-from asr_core.data.phones import pronounce
 from asr_core.data.utterances import Utterance
 from asr_core.features import LogMel
+from asr_core.phones import pronounce
 from asr_core.text import Alphabet, TextError
 
 EVALUATION_BATCH_S = 100.0

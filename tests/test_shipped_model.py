@@ -1,8 +1,10 @@
 """The checkpoint that the repository ships, on real speech of speakers that it was not trained on."""
 
+import math
 from pathlib import Path
 
 import pytest
+import torch
 
 from asr_core import DEFAULT_CHECKPOINT, Transcriber, align
 from asr_core.data.utterances import read_manifest
@@ -47,3 +49,19 @@ def test_the_checkpoint_is_small_and_says_how_it_was_made(transcriber):
     assert 5_000_000 <= model.encoder.parameter_count <= 12_000_000
     assert {"config", "utterances", "hours", "history"} <= model.training.keys()
     assert 0 < model.metrics["validation"]["wer"] < 1
+
+
+def test_its_replay_leaves_the_plateau_of_blanks_and_ends_with_what_is_shipped(transcriber):
+    replay, blank = transcriber.model.replay, transcriber.model.alphabet.blank
+    clips = range(len(replay.names))
+    blanks = [
+        float(torch.cat([replay.emission(moment, clip).log_probs.argmax(-1) == blank for clip in clips]).float().mean())
+        for moment in range(len(replay.snapshots))
+    ]
+    assert replay.snapshots[0].step == 0 and replay.snapshots[0].loss > math.log(len(replay.alphabet))  # chance
+    assert 1.0 in blanks[:8] and blanks[-1] < 0.5
+    for clip in clips:
+        sound = replay.sound(clip)
+        heard = transcriber.transcribe((sound.sample_rate, sound.samples), "greedy").emission
+        differences = (heard.log_probs.exp() - replay.emission(-1, clip).log_probs.exp()).abs()
+        assert differences.mean() < 0.001  # a pass earlier 0.002; it holds 255ths, and the weights are rounded to 8 bits

@@ -39,7 +39,7 @@ export function toolbarFor(view) {
     const group = node("span", "differences");
     group.append(
       button("◀", "Previous difference", () => view.goToDifference(-1)),
-      node("span", "", `${result.stops.length} differences`),
+      node("span", "", result.stops.length === 1 ? "1 difference" : `${result.stops.length} differences`),
       button("▶", "Next difference", () => view.goToDifference(1)),
     );
     elements.push(group);

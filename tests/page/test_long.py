@@ -1,6 +1,7 @@
 """A recording of twelve minutes in Chromium: part by part, with the times of the whole; and work that nobody waits for."""
 
 import json
+import re
 
 import pytest
 import soundfile as sf
@@ -96,7 +97,8 @@ def test_a_long_recording_is_shown_part_by_part_with_the_times_of_the_whole(tab,
 
     open_tab(tab, "Learn")
     tab.locator("#lesson").get_by_text("Frames and probabilities").wait_for()
-    assert "The model cuts these 1" in tab.locator("#lesson").inner_text(), "a beginning, of a minute or two"
+    seconds = float(re.search(r"The model cuts these ([\d.]+) seconds", tab.locator("#lesson").inner_text())[1])
+    assert 60 < seconds < 150, "a beginning"
     open_tab(tab, "Break it")
     tab.locator("#broken").get_by_text("Healthy: 1 utterance, nothing found.").wait_for()
 

@@ -3,6 +3,7 @@
 import json
 import pickle
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -208,7 +209,8 @@ def test_an_emission_of_another_alphabet_is_read_without_the_language_model(arra
     assert transcriber.read(other.emission, other.sound, "beam").path == other.read("beam").path
     assert transcriber.read(other.emission, other.sound).path == other.read("greedy").path
     mended = transcriber.read(own.emission, own.sound)
-    assert mended.path != own.read("beam").path and mended.text == transcriber.read(heard.emission, heard.sound).text
+    without_phones = replace(heard.emission, phones=None)
+    assert mended.path != own.read("beam").path and mended.text == transcriber.read(without_phones, heard.sound).text
 
 
 def test_nothing_is_unpickled(arrays, tmp_path):

@@ -35,7 +35,18 @@ from asr_core.training.config import PRESETS, TrainingConfig
 from asr_core.training.loop import TrainingRun
 from asr_core.training.state import StateError
 
-RECIPE = ("epochs", "max_lr", "batch_size", "batch_s", "optimiser", "ema_decay", "phone_weight", "consistency", "seed")
+RECIPE = (
+    "epochs",
+    "max_lr",
+    "head_rate",
+    "batch_size",
+    "batch_s",
+    "optimiser",
+    "ema_decay",
+    "phone_weight",
+    "consistency",
+    "seed",
+)
 CR_CTC_TIME_MASKS = 2.5  # times as many (Yao et al. 2024, arXiv 2410.05101, section 3)
 
 
@@ -82,6 +93,7 @@ def arguments() -> argparse.Namespace:
     recipe = parser.add_argument_group("recipe, in place of the preset's (printed at the start, saved in every checkpoint)")
     recipe.add_argument("--epochs", type=positive_whole, help="passes over the training data")
     recipe.add_argument("--max-lr", type=positive, help="peak of the one-cycle schedule")
+    recipe.add_argument("--head-rate", type=positive, help="times as much for what is not pretrained")
     recipe.add_argument("--batch-size", type=positive_whole, help="utterances in a batch")
     recipe.add_argument("--batch-s", type=positive, help="seconds of audio in a batch, over all processes")
     recipe.add_argument("--optimiser", choices=("adamw", "muon"), help="muon learns more a step, and pays on a GPU")
@@ -97,6 +109,10 @@ def arguments() -> argparse.Namespace:
     recipe.add_argument("--noise", type=part_of_one, metavar="PART", help="of the utterances that get noise")
     recipe.add_argument("--reverberation", type=part_of_one, metavar="PART", help="of the utterances put into a room")
     recipe.add_argument("--band-limit", type=part_of_one, metavar="PART", help="of the utterances without high frequencies")
+    recipe.add_argument(
+        "--silence", type=part_of_one, metavar="PART", help="of the utterances with silence before, in or after"
+    )
+    recipe.add_argument("--quiet", type=part_of_one, metavar="PART", help="of the utterances that are up to 40 dB quieter")
     recipe.add_argument("--seed", type=int, help="of everything random")
     return parser.parse_args()
 
@@ -112,7 +128,7 @@ def configuration(args: argparse.Namespace, device: torch.device) -> TrainingCon
         chosen["batch_size"] = None
     if "dropout" in given:
         chosen["encoder"] = {**config.encoder, "dropout": args.dropout}
-    changed = {name: given[name] for name in ("noise", "reverberation", "band_limit") if name in given}
+    changed = {name: given[name] for name in ("noise", "reverberation", "band_limit", "silence", "quiet") if name in given}
     if "consistency" in given:  # what one view hides the other one shows, so more can be hidden
         changed["time_masks"] = round(CR_CTC_TIME_MASKS * config.augmentation.time_masks)
     chosen["augmentation"] = dataclasses.replace(config.augmentation, **changed)

@@ -1,4 +1,4 @@
-"""What training does to speech so that the model meets more of the world: speed, rooms, telephones, noise, gain,
+"""What training does to speech so that the model meets more of the world: speed, rooms, telephones, noise, silence, gain,
 and SpecAugment's masks."""
 
 from __future__ import annotations
@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import torch
 import torchaudio
@@ -18,12 +19,16 @@ class AugmentConfig:
 
     speeds: tuple[float, ...] = (0.9, 1.0, 1.1)  # one is drawn for each utterance; pitch follows, as on a tape
     gain_db: float = 12.0  # the waveform is scaled by a random -gain_db to +gain_db / 2
+    quiet: float = 0.0  # part of the utterances that are scaled by quiet_db instead
+    quiet_db: tuple[float, float] = (-40.0, -12.0)
     reverberation: float = 0.0  # part of the utterances that are put into a room
     rt60_s: tuple[float, float] = (0.1, 0.5)  # of the room: the time in which its echo falls by 60 dB
     band_limit: float = 0.0  # part of the utterances that lose their high frequencies
     cutoff_hz: tuple[float, float] = (2_500.0, 7_000.0)
     noise: float = 0.0  # part of the utterances that get noise
     snr_db: tuple[float, float] = (5.0, 30.0)  # how much louder the speech is than the noise
+    silence: float = 0.0  # part of the utterances that get silence or room tone before, inside or after
+    silence_s: tuple[float, float] = (0.3, 30.0)  # of it, drawn so that each doubling is as likely as any other
     frequency_masks: int = 2
     frequency_width: int = 20
     time_masks: int = 5
@@ -37,8 +42,30 @@ def _tape(speed: float) -> torchaudio.transforms.Resample:
     return torchaudio.transforms.Resample(round(10 * speed), 10)
 
 
-def augment_waveform(waveform: Tensor, config: AugmentConfig, sample_rate: int) -> Tensor:
-    """(S,) -> (S / speed,). Draws from torch's random generator."""
+class Silence(NamedTuple):
+    """Seconds of it in the three places where it may be."""
+
+    before_s: float = 0.0
+    inside_s: float = 0.0
+    after_s: float = 0.0
+
+
+def draw_silence(config: AugmentConfig) -> Silence:
+    """What an utterance gets. Drawn by itself, since batches are made of utterances that are long together. Draws from
+    torch's random generator."""
+    if not _drawn(config.silence):
+        return Silence()
+    shortest, longest = config.silence_s
+    total_s = shortest * (longest / shortest) ** _between(0.0, 1.0)
+    place = int(torch.randint(4, ()))
+    if place == 3:  # on both sides
+        before_s = _between(0.0, total_s)
+        return Silence(before_s=before_s, after_s=total_s - before_s)
+    return Silence(*(total_s if place == each else 0.0 for each in range(3)))
+
+
+def augment_waveform(waveform: Tensor, config: AugmentConfig, sample_rate: int, silence: Silence) -> Tensor:
+    """(S,) -> (S / speed + silence,). Draws from torch's random generator."""
     speed = config.speeds[int(torch.randint(len(config.speeds), ()))]
     if speed != 1.0:
         waveform = _tape(speed)(waveform)
@@ -48,9 +75,10 @@ def augment_waveform(waveform: Tensor, config: AugmentConfig, sample_rate: int) 
         waveform = limit_band(waveform, _between(*config.cutoff_hz), sample_rate)
     if _drawn(config.noise):
         waveform = add_noise(waveform, _between(*config.snr_db), exponent=_between(0.0, 2.0))
-    if config.gain_db:
-        waveform = waveform * 10 ** (_between(-config.gain_db, config.gain_db / 2) / 20)
-    return waveform
+    if any(silence):
+        waveform = insert_silence(waveform, silence, sample_rate)
+    gain_db = _between(*config.quiet_db) if _drawn(config.quiet) else _between(-config.gain_db, config.gain_db / 2)
+    return waveform * 10 ** (gain_db / 20)
 
 
 def _drawn(probability: float) -> bool:
@@ -95,6 +123,46 @@ def add_noise(waveform: Tensor, snr_db: float, exponent: float) -> Tensor:
     spectrum *= torch.arange(1, len(spectrum) + 1) ** (-exponent / 2)
     noise = torch.fft.irfft(spectrum)[: len(waveform)]
     return waveform + noise * (waveform.norm() / noise.norm().clamp(min=1e-9)) * 10 ** (-snr_db / 20)
+
+
+def insert_silence(waveform: Tensor, silence: Silence, sample_rate: int) -> Tensor:
+    """(S,) -> (S + silence,): digital silence, noise at -100 to -55 dB of full scale, or the recording's own room tone. What
+    is inside comes where the recording is quietest, a fifth of it from either end. Draws from torch's random generator."""
+    tone_samples = min(round(0.25 * sample_rate), len(waveform))
+    kind = int(torch.randint(3, ()))
+
+    def quiet(seconds: float) -> Tensor:
+        samples = round(seconds * sample_rate)
+        if kind == 0:
+            return torch.zeros(samples)
+        if kind == 1:
+            return torch.randn(samples) * 10 ** (_between(-100.0, -55.0) / 20)
+        start = quietest(waveform, tone_samples)
+        return room_tone(waveform[start : start + tone_samples], samples)
+
+    margin = len(waveform) // 5
+    cut = margin + quietest(waveform[margin : len(waveform) - margin], round(0.05 * sample_rate))
+    inside = quiet(silence.inside_s)
+    return torch.cat([quiet(silence.before_s), waveform[:cut], inside, waveform[cut:], quiet(silence.after_s)])
+
+
+def quietest(waveform: Tensor, samples: int) -> int:
+    """Where in (S,) the stretch of so many samples begins that has the least energy; 0 where they are no fewer than S."""
+    if len(waveform) <= samples:
+        return 0
+    energy = torch.cat([torch.zeros(1, dtype=torch.float64), waveform.double().square().cumsum(0)])
+    return int((energy[samples:] - energy[:-samples]).argmin())
+
+
+def room_tone(stretch: Tensor, samples: int) -> Tensor:
+    """(S,) of a room without speech -> (samples,): to and fro, or, half of the time, as noise of its spectrum and loudness.
+    Draws from torch's random generator."""
+    if float(torch.rand(())) < 0.5:
+        return torch.cat([stretch, stretch.flip(0)]).repeat(samples // (2 * len(stretch)) + 1)[:samples]
+    size = _fft_size(samples + len(stretch))
+    noise = torch.fft.irfft(torch.fft.rfft(torch.randn(size)) * torch.fft.rfft(stretch, size), size)[:samples]
+    loudness = stretch.square().mean().sqrt() / noise.square().mean().sqrt().clamp(min=1e-12)
+    return noise * loudness
 
 
 def spec_augment(features: Tensor, config: AugmentConfig) -> Tensor:

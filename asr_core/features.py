@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 import warnings
 from dataclasses import dataclass
 
@@ -30,6 +31,7 @@ class FeatureConfig:
     floor: float = 1e-6  # added to the mel power before the logarithm: about 100 dB below full scale
     mean: float = -6.2
     std: float = 4.2
+    slaney: bool = False  # mel scale and bin areas as librosa's and Whisper's (Slaney 1998), in place of HTK's
 
     def __post_init__(self) -> None:
         require_whole(self, "sample_rate", least=8_000, most=48_000)
@@ -41,6 +43,8 @@ class FeatureConfig:
         require_whole(self, "n_mels", most=1_024)
         require_number(self, "floor", "std", least=1e-12, most=1e6)
         require_number(self, "mean", least=-1e6, most=1e6)
+        if not isinstance(self.slaney, bool):
+            raise ValueError(f"slaney is {reprlib.repr(self.slaney)}; it must be true or false.")
 
     @classmethod
     def at(cls, sample_rate: int) -> FeatureConfig:
@@ -52,6 +56,11 @@ class FeatureConfig:
     def frame_s(self) -> float:
         """Seconds from one frame to the next."""
         return self.hop_length / self.sample_rate
+
+
+# Whisper's features: (log10(mel power) + 4) / 4, here with a floor that is added, and without Whisper's clamp to 8 below the
+# clip's own maximum, so that a piece of a recording has the frames that the whole has.
+WHISPER = FeatureConfig(floor=3e-7, mean=-9.21034, std=9.21034, slaney=True)
 
 
 class LogMel(nn.Module):
@@ -69,6 +78,8 @@ class LogMel(nn.Module):
                 win_length=config.win_length,
                 hop_length=config.hop_length,
                 n_mels=config.n_mels,
+                mel_scale="slaney" if config.slaney else "htk",
+                norm="slaney" if config.slaney else None,
             )
 
     def output_lengths(self, samples: Tensor | int) -> Tensor | int:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from synthetic import RATE, tone
 
-from asr_core.augment import AugmentConfig, augment_waveform, spec_augment
+from asr_core.augment import AugmentConfig, Silence, augment_waveform, spec_augment
 
 NOTHING = AugmentConfig(
     speeds=(1.0,), gain_db=0.0, frequency_masks=0, frequency_width=0, time_masks=0, time_width=0, time_fraction=0.0
@@ -75,9 +75,9 @@ def test_the_same_seed_masks_and_scales_the_same():
     for seed in range(5):
         assert torch.equal(masked(AugmentConfig(), seed), masked(AugmentConfig(), seed))
         torch.manual_seed(seed)
-        first = augment_waveform(waveform, AugmentConfig(), RATE)
+        first = augment_waveform(waveform, AugmentConfig(), RATE, Silence())
         torch.manual_seed(seed)
-        assert torch.equal(first, augment_waveform(waveform, AugmentConfig(), RATE))
+        assert torch.equal(first, augment_waveform(waveform, AugmentConfig(), RATE, Silence()))
 
 
 def test_other_seeds_mask_otherwise():
@@ -100,7 +100,7 @@ def test_zeros_turn_the_masks_off(off):
 
 def test_zero_gain_leaves_the_waveform_as_it_is():
     waveform = torch.randn(1_000)
-    assert torch.equal(augment_waveform(waveform, NOTHING, RATE), waveform)
+    assert torch.equal(augment_waveform(waveform, NOTHING, RATE, Silence()), waveform)
 
 
 def test_every_speed_is_drawn_and_changes_length_and_pitch():
@@ -109,7 +109,7 @@ def test_every_speed_is_drawn_and_changes_length_and_pitch():
     heard = {}
     for seed in range(30):
         torch.manual_seed(seed)
-        played = augment_waveform(clip, config, RATE)
+        played = augment_waveform(clip, config, RATE, Silence())
         peak = int(torch.fft.rfft(played).abs().argmax()) * RATE / len(played)
         heard[round(len(clip) / len(played), 2)] = peak
     assert sorted(heard) == [0.9, 1.0, 1.1]
@@ -120,6 +120,8 @@ def test_gain_lies_between_minus_its_decibels_and_half_of_them():
     gains = []
     for seed in SEEDS:
         torch.manual_seed(seed)
-        gains.append(20 * torch.log10(augment_waveform(torch.ones(1), replace(NOTHING, gain_db=12.0), RATE)).item())
+        gains.append(
+            20 * torch.log10(augment_waveform(torch.ones(1), replace(NOTHING, gain_db=12.0), RATE, Silence())).item()
+        )
     assert -12.01 < min(gains) < -11.0
     assert 5.0 < max(gains) < 6.01

@@ -7,7 +7,7 @@ import pytest
 import torch
 from synthetic import RATE, speech_like
 
-from asr_core.augment import AugmentConfig, add_noise, augment_waveform, limit_band, reverberate
+from asr_core.augment import AugmentConfig, Silence, add_noise, augment_waveform, limit_band, reverberate
 
 
 @pytest.fixture(autouse=True)
@@ -70,11 +70,13 @@ def test_each_part_happens_as_often_as_it_should(speech):
     nothing = AugmentConfig(speeds=(1.0,), gain_db=0.0)
     for part in ("reverberation", "band_limit", "noise"):
         config = replace(nothing, **{part: 0.3})
-        changed = sum(not torch.equal(augment_waveform(speech[:400], config, RATE), speech[:400]) for _ in range(400))
+        changed = sum(
+            not torch.equal(augment_waveform(speech[:400], config, RATE, Silence()), speech[:400]) for _ in range(400)
+        )
         assert 0.2 < changed / 400 < 0.4
 
 
 def test_silence_and_a_single_sample_stay_finite():
     loud = replace(AugmentConfig(), reverberation=1.0, band_limit=1.0, noise=1.0)
     for waveform in (torch.zeros(1), torch.ones(1), torch.zeros(300)):
-        assert augment_waveform(waveform, loud, RATE).isfinite().all()
+        assert augment_waveform(waveform, loud, RATE, Silence()).isfinite().all()

@@ -21,7 +21,9 @@ MANY = lasting(*(1 + 14 * torch.rand(200, generator=torch.Generator().manual_see
 
 
 def batches_of(size=None, seconds=None, seed: int | None = 0) -> list[list[int]]:
-    return bucket(MANY, size, seconds, None if seed is None else torch.Generator().manual_seed(seed))
+    return bucket(
+        [each.duration_s for each in MANY], size, seconds, None if seed is None else torch.Generator().manual_seed(seed)
+    )
 
 
 @pytest.mark.parametrize("seed", [None, 0, 1])

@@ -57,23 +57,24 @@ class Batch:
 
 
 def bucket(
-    utterances: Sequence[Utterance], batch_size: int | None, batch_s: float | None, generator: torch.Generator | None
+    durations_s: Sequence[float], batch_size: int | None, batch_s: float | None, generator: torch.Generator | None
 ) -> list[list[int]]:
-    """Indices in batches of like duration: at most `batch_size` utterances, or `batch_s` seconds, padding included.
+    """Utterances of these durations, as indices in batches of like duration: at most `batch_size` of them, or `batch_s`
+    seconds, padding included.
 
     With a generator: durations are blurred by a tenth, so that batches differ between epochs, and the order of batches
     is random. Without: sorted by duration, for evaluation.
     """
-    durations = torch.tensor([utterance.duration_s for utterance in utterances])
+    durations = torch.tensor(durations_s)
     blur = 0.9 + 0.2 * torch.rand(len(durations), generator=generator) if generator else torch.ones(len(durations))
     batches: list[list[int]] = [[]]
     longest = 0.0
     for index in (durations * blur).argsort().tolist():
-        grown = max(longest, utterances[index].duration_s)
+        grown = max(longest, durations_s[index])
         size = len(batches[-1]) + 1
         if batches[-1] and ((batch_size and size > batch_size) or (batch_s and size * grown > batch_s)):
             batches.append([])
-            grown = utterances[index].duration_s
+            grown = durations_s[index]
         batches[-1].append(index)
         longest = grown
     if generator:
@@ -112,6 +113,17 @@ class SpeechDataset(Dataset):
     def __len__(self) -> int:
         return len(self.utterances)
 
+    def durations_s(self) -> list[float]:
+        """Seconds of each utterance, with the silence that it gets."""
+        return [utterance.duration_s + sum(self._silence(index)) for index, utterance in enumerate(self.utterances)]
+
+    def _silence(self, index: int) -> augment.Silence:
+        if not self.augmentation or not self.augmentation.silence:
+            return augment.Silence()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed * 1_000_003 + index + 2**40)  # other draws than those of the waveform
+            return augment.draw_silence(self.augmentation)
+
     def __getitem__(self, index: int) -> Example | Skipped:
         utterance, rate = self.utterances[index], self.log_mel.config.sample_rate
         try:
@@ -124,7 +136,7 @@ class SpeechDataset(Dataset):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed * 1_000_003 + index)
             if self.augmentation:
-                waveform = augment.augment_waveform(waveform, self.augmentation, rate)
+                waveform = augment.augment_waveform(waveform, self.augmentation, rate, self._silence(index))
             features = self.log_mel(waveform)  # (T, M)
             views = [features]
             if self.augmentation:
@@ -175,7 +187,9 @@ def evaluation_batches(
 ) -> DataLoader:
     """Every utterance once, as it is, in batches of like duration. share: picks this process's batches, of several."""
     dataset = SpeechDataset(utterances, log_mel, alphabet, output_lengths)
-    return loader(dataset, share(bucket(utterances, None, EVALUATION_BATCH_S, None)), workers)
+    return loader(
+        dataset, share(bucket([utterance.duration_s for utterance in utterances], None, EVALUATION_BATCH_S, None)), workers
+    )
 
 
 def loader(dataset: SpeechDataset, batches: list[list[int]], workers: int) -> DataLoader:

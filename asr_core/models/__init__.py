@@ -1,4 +1,4 @@
-"""The two encoders, by name."""
+"""The encoders, by name."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from dataclasses import asdict, fields
 from asr_core.models.attention_unet import AttentionUNet, AttentionUNetConfig
 from asr_core.models.deepspeech2 import DeepSpeech2, DeepSpeech2Config
 from asr_core.models.encoder import Encoded, Encoder
+from asr_core.models.whisper_ctc import WhisperCTC, WhisperCTCConfig
 
 __all__ = ["ENCODERS", "AttentionUNet", "AttentionUNetConfig", "DeepSpeech2", "DeepSpeech2Config", "Encoded", "Encoder"]
-__all__ += ["build_encoder", "describe_encoder"]
+__all__ += ["WhisperCTC", "WhisperCTCConfig", "build_encoder", "describe_encoder"]
 
 ENCODERS = {
     "deepspeech2": (DeepSpeech2, DeepSpeech2Config),
     "attention_unet": (AttentionUNet, AttentionUNetConfig),
+    "whisper_ctc": (WhisperCTC, WhisperCTCConfig),
 }
 
 

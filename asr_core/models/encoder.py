@@ -27,11 +27,15 @@ class Encoded(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """Base of the encoders. `subsampling` is the number of feature frames in one encoder frame, `phones` how many outputs
-    the phone head has, 0 where there is none."""
+    """Base of the encoders.
+
+    subsampling: feature frames in one encoder frame. phones: how many outputs the phone head has, 0 where there is none.
+    pretrained: the modules that another model's weights can be loaded into, which a training then changes with more care.
+    """
 
     subsampling: int
     phones: int = 0
+    pretrained: tuple[str, ...] = ()
 
     def output_lengths(self, lengths: Tensor | int) -> Tensor | int:
         """Encoder frames T' that `lengths` feature frames T become. Exact for every T of at least 1."""

@@ -1,12 +1,12 @@
-"""What decides a training run, and the two presets."""
+"""What decides a training run, and the presets."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 
 from asr_core.augment import AugmentConfig
-from asr_core.features import FeatureConfig
-from asr_core.models import AttentionUNetConfig, DeepSpeech2Config
+from asr_core.features import WHISPER, FeatureConfig
+from asr_core.models import AttentionUNetConfig, DeepSpeech2Config, WhisperCTCConfig
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class TrainingConfig:
     batch_size: int | None = None  # utterances; either this or batch_s
     batch_s: float | None = None  # seconds of audio, padding included
     max_lr: float = 5e-4  # the one cycle's peak
+    head_rate: float = 1.0  # times as much for what no other model's weights can be loaded into
     warmup: float = 0.3  # part of all steps before the peak
     weight_decay: float = 0.01
     clip: float = 1.0  # largest gradient norm
@@ -32,6 +33,34 @@ class TrainingConfig:
 
     def as_dict(self) -> dict:
         return asdict(self)
+
+
+def _whisper(width: int, blocks: int, max_lr: float) -> TrainingConfig:
+    """A CTC head on Whisper's encoder: start it with --init-from."""
+    encoder = WhisperCTCConfig(width=width, heads=width // 64, blocks=blocks, dropout=0.05)
+    return TrainingConfig(
+        encoder={"name": "whisper_ctc", **asdict(encoder)},
+        features=WHISPER,
+        augmentation=AugmentConfig(
+            quiet=0.15,
+            reverberation=0.15,
+            band_limit=0.15,
+            noise=0.2,
+            snr_db=(0.0, 30.0),
+            silence=0.15,
+            frequency_width=15,
+            time_masks=6,
+            time_width=25,
+        ),
+        epochs=10,
+        batch_s=64.0,
+        max_lr=max_lr,
+        head_rate=8.0,
+        warmup=0.1,
+        ema_decay=0.999,
+        phone_weight=(0.2, 0.1),
+        bfloat16=True,
+    )
 
 
 PRESETS = {
@@ -61,4 +90,6 @@ PRESETS = {
         phone_weight=(0.6, 0.12),
         bfloat16=True,
     ),
+    "base": _whisper(width=512, blocks=6, max_lr=1.6e-4),
+    "tiny": _whisper(width=384, blocks=4, max_lr=2e-4),
 }

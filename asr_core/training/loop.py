@@ -63,7 +63,9 @@ class TrainingRun:
         self.encoder = build_encoder(config.encoder).to(self.device)
         start = self.start_from(init_from) if init_from else None
         self.averaged = copy.deepcopy(self.encoder).requires_grad_(False)
-        self.optimisers = build_optimisers(config.optimiser, self.encoder, config.max_lr, config.weight_decay)
+        self.optimisers = build_optimisers(
+            config.optimiser, self.encoder, config.max_lr, config.weight_decay, config.head_rate
+        )
         self.progress = {"epoch": 0, "batch": 0, "step": 0, "best_wer": None, "skipped": {}, "trained_s": 0.0, "history": []}
         if (out / STATE).exists():
             self.resume()
@@ -89,7 +91,7 @@ class TrainingRun:
 
     def batches_of(self, epoch: int) -> list[list[int]]:
         generator = torch.Generator().manual_seed(self.config.seed * 10_007 + epoch)
-        return bucket(self.train_utterances, self.config.batch_size, self.config.batch_s, generator)
+        return bucket(self.dataset(epoch).durations_s(), self.config.batch_size, self.config.batch_s, generator)
 
     @property
     def fraction(self) -> float:
@@ -117,7 +119,10 @@ class TrainingRun:
     def resume(self) -> None:
         numbers = load_state(self.out / STATE, self.modules, self.optimisers)
         config = json.loads(json.dumps(self.config.as_dict()))  # tuples as lists, as they were saved
-        differing = [key for key in config if config[key] != numbers["config"].get(key)]
+        before = json.loads(json.dumps(TrainingConfig(config["encoder"]).as_dict()))  # of settings that were unknown then
+        for name, value in numbers["config"].items():
+            before[name] = {**before[name], **value} if name in ("features", "augmentation") else value
+        differing = [key for key in config if config[key] != before[key]]
         if differing or numbers["utterances"] != len(self.train_utterances):
             what = ", ".join(differing) or "the training data"
             raise StateError(f"{self.out} holds a run with other settings ({what}). Repeat them, or choose another --out.")
@@ -202,9 +207,10 @@ class TrainingRun:
         self.validate(writer)
         return True
 
-    def loader(self, epoch: int, batches: list[list[int]]) -> DataLoader:
+    def dataset(self, epoch: int) -> SpeechDataset:
+        """The training utterances as that pass has them."""
         config = self.config
-        dataset = SpeechDataset(
+        return SpeechDataset(
             self.train_utterances,
             self.log_mel,
             self.alphabet,
@@ -214,7 +220,9 @@ class TrainingRun:
             with_phones=max(config.phone_weight) > 0,
             views=2 if config.consistency else 1,
         )
-        return loader(dataset, batches, self.workers)
+
+    def loader(self, epoch: int, batches: list[list[int]]) -> DataLoader:
+        return loader(self.dataset(epoch), batches, self.workers)
 
     def report(self, skipped: Skipped) -> None:
         if skipped.id not in self.progress["skipped"]:

@@ -160,7 +160,7 @@ def final_test(run: TrainingRun, folder: Path) -> None:
     batches = evaluation_batches(
         run.valid_utterances, loaded.log_mel(), loaded.alphabet, loaded.encoder.output_lengths, workers=run.workers
     )
-    evaluation = evaluate(loaded.encoder, batches, loaded.alphabet)
+    evaluation = evaluate(loaded, batches)
     print(f"final test of {folder}: {json.dumps(evaluation.summary())}")
 
 

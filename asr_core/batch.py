@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
 from asr_core import audio
 from asr_core.audio import AudioError
 from asr_core.emission import Emission
+from asr_core.encoding import encode_batch
 from asr_core.sound import Sound
 from asr_core.transcriber import Progress, Transcriber
 from asr_core.transcription import Transcription
@@ -87,10 +87,5 @@ def _emissions(transcriber: Transcriber, sounds: Sequence[Sound]) -> list[Emissi
     if not sounds:
         return []
     model = transcriber.model
-    features = pad_sequence([torch.from_numpy(sound.features) for sound in sounds], batch_first=True)  # (B, T, M)
-    lengths = torch.tensor([len(sound.features) for sound in sounds])  # (B,)
-    encoded = model.encoder(features.transpose(1, 2)[:, None], lengths)
-    return [
-        Emission.of_outputs(each[:length], model.frame_s, model.alphabet)
-        for each, length in zip(encoded.outputs, encoded.lengths.tolist(), strict=True)
-    ]
+    outputs = encode_batch(model, [torch.from_numpy(sound.features) for sound in sounds])  # each (T', V + P)
+    return [Emission.of_outputs(each, model.frame_s, model.alphabet) for each in outputs]

@@ -30,7 +30,7 @@ from asr_core.models import Encoder, build_encoder, describe_encoder
 from asr_core.replay import Replay, ReplayError
 from asr_core.settings import require_number, require_numbers
 from asr_core.text import Alphabet
-from asr_core.windows import ALIGNED, CONTEXT, WINDOW
+from asr_core.windows import ALIGNED
 
 FORMAT = 1
 WEIGHTS, CONFIG, LANGUAGE_MODEL = "model.safetensors", "config.json", "language_model.safetensors"
@@ -61,8 +61,6 @@ class Checkpoint:
     card: str = ""
     licence: str = ""
     takes_samples: ClassVar[bool] = False
-    window: ClassVar[int] = WINDOW
-    context: ClassVar[int] = CONTEXT
 
     @property
     def frame_s(self) -> float:
@@ -78,6 +76,18 @@ class Checkpoint:
         return self.encoder.subsampling
 
     @property
+    def window(self) -> int:
+        return self.encoder.window
+
+    @property
+    def context(self) -> int:
+        return self.encoder.context
+
+    @property
+    def silence(self) -> float:
+        return self.features.silence
+
+    @property
     def step(self) -> int:
         return ALIGNED * self.features.hop_length
 
@@ -87,7 +97,7 @@ class Checkpoint:
 
     def encode(self, features: Tensor) -> Tensor:
         """(T, M) -> (T', V + P), before the softmax, in one piece."""
-        return self.encoder(features.T[None, None], torch.tensor([len(features)])).outputs[0]
+        return self.encoder.encode(features)
 
     def log_mel(self) -> LogMel:
         return LogMel(self.features)

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
+from asr_core.checkpoint import Checkpoint
 from asr_core.ctc import ctc_loss
 from asr_core.data.batches import Batch, Skipped
 from asr_core.decoding import greedy_decode
+from asr_core.encoding import encode_batch
 from asr_core.metrics import ErrorCounts, character_errors, word_errors
-from asr_core.models import Encoder
-from asr_core.text import Alphabet
 
 
 @dataclass(frozen=True)
@@ -95,13 +96,12 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(
-    encoder: Encoder,
+    model: Checkpoint,
     batches: Iterable[Batch | tuple[Skipped, ...]],
-    alphabet: Alphabet,
     autocast: torch.autocast | None = None,
     decode: Callable[[Tensor], str] | None = None,
 ) -> Evaluation:
-    """Decode every batch, in eval mode; the encoder's mode is put back afterwards.
+    """Decode every batch as a Transcriber would, in eval mode; the encoder's mode is put back afterwards.
 
     decode: what an encoder gives out of an utterance, as logits (T', V + P), to its text; greedily when None.
     """
@@ -109,6 +109,7 @@ def evaluate(
     loss = audio_s = compute_s = 0.0
     decoded: list[Decoded] = []
     skipped: list[Skipped] = []
+    encoder, alphabet = model.encoder, model.alphabet
     device = next(encoder.parameters()).device
     was_training = encoder.training
     encoder.eval()
@@ -119,17 +120,17 @@ def evaluate(
         skipped += batch.skipped
         started = time.perf_counter()
         with autocast or torch.autocast(device.type, enabled=False):
-            encoded = encoder(batch.features.to(device), batch.feature_lengths.to(device))
-        log_probs = encoded.logits.float().log_softmax(-1)  # (B, T', V)
-        if decode:
-            outputs = zip(encoded.outputs, encoded.lengths.tolist(), strict=True)
-            hypotheses = [decode(each[:length].float()) for each, length in outputs]
-        else:
-            hypotheses = greedy_decode(log_probs, encoded.lengths, alphabet)
+            features = batch.features[:, 0].transpose(1, 2).to(device)  # (B, T, M)
+            outputs = encode_batch(
+                model, [each[:length] for each, length in zip(features, batch.feature_lengths.tolist(), strict=True)]
+            )  # each (T', V + P)
+        log_probs = pad_sequence([each[:, : len(alphabet)].float().log_softmax(-1) for each in outputs], batch_first=True)
+        lengths = torch.tensor([len(each) for each in outputs], device=device)  # (B,) of log_probs (B, T', V)
+        hypotheses = [decode(each.float()) for each in outputs] if decode else greedy_decode(log_probs, lengths, alphabet)
         compute_s += time.perf_counter() - started
         audio_s += sum(utterance.duration_s for utterance in batch.utterances)
         targets, target_lengths = batch.targets.to(device), batch.target_lengths.to(device)
-        loss += float(ctc_loss(log_probs, targets, encoded.lengths, target_lengths, alphabet.blank).sum())
+        loss += float(ctc_loss(log_probs, targets, lengths, target_lengths, alphabet.blank).sum())
         for utterance, hypothesis in zip(batch.utterances, hypotheses, strict=True):
             words += word_errors(utterance.text, hypothesis)
             characters += character_errors(utterance.text, hypothesis)

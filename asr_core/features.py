@@ -53,6 +53,11 @@ class FeatureConfig:
         return cls(sample_rate, n_fft=window, win_length=window, hop_length=round(0.01 * sample_rate))
 
     @property
+    def silence(self) -> float:
+        """What no bin of a silent frame reaches: there the sound has less power than the floor that is added to it."""
+        return (math.log(2 * self.floor) - self.mean) / self.std
+
+    @property
     def frame_s(self) -> float:
         """Seconds from one frame to the next."""
         return self.hop_length / self.sample_rate

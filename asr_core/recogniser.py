@@ -21,6 +21,7 @@ class Recogniser(Protocol):
     features: the log-mel frames that its results show, and its sample rate.
     takes_samples: whether its rows are samples; else they are those frames. stride: rows in an encoder frame.
     window, context: how many rows of a long recording are kept of one window, and how many it sees to each side of them.
+    silence: frames (M,) of which no bin reaches it are silent; None where that cannot be told, as of samples.
     step: samples; sound that begins on one of its multiples has its encoder frames where the whole recording has them.
     least: samples that it must have to give out anything.
     language_model, replay: what came with it, if anything did.
@@ -36,6 +37,7 @@ class Recogniser(Protocol):
     stride: int
     window: int
     context: int
+    silence: float | None
     step: int
     least: int
     language_model: LanguageModel | None

@@ -16,6 +16,7 @@ from asr_core import adapters, audio
 from asr_core.beam import WIDTH, beam_path
 from asr_core.decoding import greedy_path
 from asr_core.emission import Emission
+from asr_core.encoding import Encoding, encode
 from asr_core.features import LogMel, LogMelPieces
 from asr_core.lookahead import Lookahead
 from asr_core.recogniser import Recogniser
@@ -23,7 +24,6 @@ from asr_core.sound import Sound
 from asr_core.spool import Spool
 from asr_core.stream import Stream
 from asr_core.transcription import Transcription
-from asr_core.windows import Windows
 
 DECODERS = {
     "greedy": "the most probable token of each frame",
@@ -70,7 +70,7 @@ class Transcriber:
         # In a spool, the outputs of a window lie in one piece with the others: each by itself, among the large
         # arrays of the encoder that come and go, would leave holes in the memory that grow with the length.
         samples, features, outputs = Spool(), Spool(config.n_mels), Spool(len(self.model.alphabet) + self.model.phones)
-        frames, windows = LogMelPieces(self.log_mel), Windows(self.model)
+        frames, encoding = LogMelPieces(self.log_mel), Encoding(self.model)
         whole_s = audio.claimed_s(source) if progress else None
 
         def pieces() -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -82,15 +82,15 @@ class Transcriber:
                     progress("listening", len(samples) / config.sample_rate, whole_s)
             yield block[:0], frames.finish()
 
-        def take(windows: Iterator[Tensor]) -> None:
-            for window in windows:  # (T', V + P)
-                outputs.append(window.numpy())
+        def take(pieces: Iterator[Tensor]) -> None:
+            for piece in pieces:  # (T', V + P)
+                outputs.append(piece.numpy())
 
         try:
             for block, mel in pieces():
                 features.append(mel)
-                take(windows.feed(torch.from_numpy(block if self.model.takes_samples else mel)))
-            take(windows.finish())
+                take(encoding.feed(torch.from_numpy(block if self.model.takes_samples else mel)))
+            take(encoding.finish())
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
@@ -129,9 +129,8 @@ class Transcriber:
         return Stream(self, decoder)
 
     def outputs(self, rows: Tensor) -> Tensor:
-        """What the model takes, (T, M) or (S,) -> (T', V + P), before the softmax, window by window."""
-        windows = Windows(self.model)
-        return torch.cat([*windows.feed(rows), *windows.finish()])
+        """What the model takes, (T, M) or (S,) of any length -> (T', V + P), before the softmax."""
+        return encode(self.model, rows)
 
     def logits(self, rows: Tensor) -> Tensor:
         """The same without the phones (T', V)."""
@@ -139,7 +138,7 @@ class Transcriber:
 
     @torch.no_grad()
     def emission(self, samples: np.ndarray) -> Emission:
-        """Of (S,) at the model's rate, as many as it needs at least, heard in one piece."""
+        """Of (S,) at the model's rate, as many as it needs at least."""
         heard = torch.from_numpy(samples)
-        outputs = self.model.encode(heard if self.model.takes_samples else self.log_mel(heard))  # (T', V + P)
+        outputs = encode(self.model, heard if self.model.takes_samples else self.log_mel(heard))  # (T', V + P)
         return Emission.of_outputs(outputs, self.model.frame_s, self.model.alphabet)

@@ -11,10 +11,6 @@ from torch import Tensor
 if TYPE_CHECKING:
     from asr_core.recogniser import Recogniser
 
-WINDOW = 4_000  # feature frames whose output is kept from one window: 40 s at 10 ms
-# Feature frames that a window sees to each side of them. The shipped model sees further, but what lies beyond moves no
-# probability by a thousandth; with 10 s it was a hundredth, which decided some letters.
-CONTEXT = 1_600
 ALIGNED = 8  # feature frames: windows start on its multiples, so that strides fall as they do in the whole recording
 
 

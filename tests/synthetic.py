@@ -22,6 +22,9 @@ TINY = {
         "name": "attention_unet", "n_mels": MELS, "channels": 2, "width": 16, "hidden": 24, "heads": 2,
         "inner_blocks": 2, "context": 6, "phone_block": 1,
     },
+    "whisper_ctc": {
+        "name": "whisper_ctc", "n_mels": MELS, "width": 16, "heads": 2, "blocks": 2, "phone_block": 1, "dropout": 0.2,
+    },
     "deepspeech2": {
         "name": "deepspeech2", "n_mels": MELS, "channels": 2, "cnn_blocks": 1, "lstm_layers": 2, "lstm_size": 12,
         "dropout": 0.3,

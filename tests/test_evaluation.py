@@ -31,9 +31,7 @@ def corpus(tmp_path):
 
 def evaluated(model, utterances, batch_size: int):
     dataset = SpeechDataset(utterances, model.log_mel(), model.alphabet, model.encoder.output_lengths)
-    return evaluate(
-        model.encoder, loader(dataset, bucket(dataset.durations_s(), batch_size, None, None), workers=0), model.alphabet
-    )
+    return evaluate(model, loader(dataset, bucket(dataset.durations_s(), batch_size, None, None), workers=0))
 
 
 def test_the_figures_are_those_of_each_utterance_alone(model, corpus):

@@ -5,13 +5,12 @@ import torch
 from synthetic import MELS, RATE, speech_like, tiny_model, tone
 
 from asr_core.audio import AudioError
-from asr_core.checkpoint import Checkpoint
 from asr_core.data.batches import SpeechDataset, collate
 from asr_core.data.utterances import Utterance
-from asr_core.models import ENCODERS
+from asr_core.models import ENCODERS, AttentionUNet
 from asr_core.transcriber import Transcriber
-from asr_core.windows import CONTEXT, WINDOW
 
+WINDOW, CONTEXT = AttentionUNet.window, AttentionUNet.context
 # The tiny attention encoder sees under 200 feature frames to each side, far less than CONTEXT, so that windows lose
 # nothing: what remains is float32 rounding, of the rotary angles above all.
 TOLERANCE = 1e-4  # of a log-probability
@@ -50,7 +49,7 @@ def test_a_recording_of_90_seconds_read_in_windows_is_the_whole_everywhere(reade
 
 def test_without_context_the_seams_would_show(reader, monkeypatch):
     features = reader.log_mel(torch.from_numpy(speech_like(90.0)))
-    monkeypatch.setattr(Checkpoint, "context", 0)
+    monkeypatch.setattr(AttentionUNet, "context", 0)
     worst = (windowed(reader, features) - whole(reader, features)).abs().amax(-1)  # (T',)
     seam = WINDOW // 4
     assert worst[seam - 3 : seam + 3].max() > 100 * TOLERANCE

@@ -34,6 +34,7 @@ class SampleModel:
     run: Callable[[Tensor], Tensor]
     phones: ClassVar[int] = 0
     takes_samples: ClassVar[bool] = True
+    silence: ClassVar[None] = None
     language_model: ClassVar[None] = None
     replay: ClassVar[None] = None
 

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         return beam_text(Emission.of_outputs(outputs, model.frame_s, model.alphabet), transcriber.lookahead)
 
     decode = beam if args.decoder == "beam" else None
-    evaluation = evaluate(model.encoder, tqdm(batches, unit="batch", file=sys.stderr), model.alphabet, decode=decode)
+    evaluation = evaluate(model, tqdm(batches, unit="batch", file=sys.stderr), decode=decode)
     for skipped in evaluation.skipped:
         print(f"Skipped {skipped.id}: {skipped.reason}", file=sys.stderr)
     if not evaluation.decoded:

@@ -31,11 +31,15 @@ class Encoder(nn.Module):
 
     subsampling: feature frames in one encoder frame. phones: how many outputs the phone head has, 0 where there is none.
     pretrained: the modules that another model's weights can be loaded into, which a training then changes with more care.
+    window, context: feature frames of a long recording that are kept of one window, and how many it sees to each side.
     """
 
     subsampling: int
     phones: int = 0
     pretrained: tuple[str, ...] = ()
+    # 40 s at 10 ms, and 16 s: an encoder may see further, but then what lies beyond moves no probability by a thousandth.
+    window: int = 4_000
+    context: int = 1_600
 
     def output_lengths(self, lengths: Tensor | int) -> Tensor | int:
         """Encoder frames T' that `lengths` feature frames T become. Exact for every T of at least 1."""
@@ -44,6 +48,10 @@ class Encoder(nn.Module):
     def forward(self, features: Tensor, lengths: Tensor) -> Encoded:
         """features (B, 1, M, T) padded with anything, lengths (B,) -> Encoded."""
         raise NotImplementedError
+
+    def encode(self, features: Tensor) -> Tensor:
+        """(T, M), of one recording in one piece -> (T', V + P), before the softmax."""
+        return self(features.T[None, None], torch.tensor([len(features)], device=features.device)).outputs[0]
 
     @property
     def parameter_count(self) -> int:

@@ -129,6 +129,9 @@ def positions(frames: int, width: int, like: Tensor) -> Tensor:
 
 class WhisperCTC(Encoder):
     subsampling = 4
+    # Trained on clips of some 15 s, which it reads better than longer ones: 60 s in windows of 15 to 24 s make 0.31 to 0.33
+    # WER where the clips alone make 0.32, and in one piece 0.77. With less context words at the seams are lost.
+    window, context = 1_600, 400
     pretrained = ("conv1", "conv2", "blocks")  # Whisper's final norm serves its decoder, and begins anew as the head's
 
     def __init__(self, config: WhisperCTCConfig) -> None:

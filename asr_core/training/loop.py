@@ -288,7 +288,8 @@ class TrainingRun:
             share=processes.part,
         )
         shown = {"unit": "batch", "leave": False, "mininterval": 5, "disable": not processes.is_first()}
-        own = evaluate(self.averaged, tqdm(batches, "validation", **shown), self.alphabet, self.autocast())
+        model = Checkpoint("averaged", self.averaged, self.config.features, self.alphabet)
+        own = evaluate(model, tqdm(batches, "validation", **shown), self.autocast())
         evaluation = Evaluation.joined(processes.gather(own))
         progress = self.progress
         for skipped in processes.gather(progress["skipped"]):

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from synthetic import MELS, tiny_encoder
@@ -10,12 +12,15 @@ from asr_core.models import (
     AttentionUNetConfig,
     DeepSpeech2,
     DeepSpeech2Config,
+    WhisperCTC,
+    WhisperCTCConfig,
     build_encoder,
     describe_encoder,
 )
-from asr_core.models.attention_unet import Dropout
 from asr_core.models.deepspeech2 import BiLSTM
 from asr_core.models.masking import frame_mask, strided_length
+from asr_core.models.whisper_ctc import FUSED_FROM, Dropout, positions
+from asr_core.training.config import PRESETS
 
 
 @pytest.fixture(autouse=True)
@@ -55,8 +60,9 @@ def test_subsampling_is_the_number_of_feature_frames_in_an_encoder_frame(encoder
     assert encoder.output_lengths(1_000 * encoder.subsampling) == 1_000
 
 
-def test_the_phone_head_has_the_frames_of_the_output():
-    encoder = tiny_encoder("attention_unet")
+@pytest.mark.parametrize("name", ["attention_unet", "whisper_ctc"])
+def test_the_phone_head_has_the_frames_of_the_output(name):
+    encoder = tiny_encoder(name)
     for length in range(1, 40):
         encoded = encoder(torch.zeros(1, 1, MELS, length), torch.tensor([length]))
         assert encoded.phone_logits.shape == (1, encoded.logits.shape[1], 40)
@@ -74,8 +80,9 @@ def test_a_clip_alone_is_the_clip_in_a_padded_batch(encoder, padding):
         assert torch.allclose(alone.logits[0], logits[:length], atol=1e-5)
 
 
-def test_phone_logits_alone_are_those_in_a_padded_batch():
-    encoder = tiny_encoder("attention_unet")
+@pytest.mark.parametrize("name", ["attention_unet", "whisper_ctc"])
+def test_phone_logits_alone_are_those_in_a_padded_batch(name):
+    encoder = tiny_encoder(name)
     features = clips(101, 64, 33, 7, 1)
     lengths = torch.tensor([clip.shape[1] for clip in features])
     together = encoder(padded_batch(features, 1e6), lengths)
@@ -118,6 +125,45 @@ def test_attention_reaches_its_context_and_no_further():
     assert difference[50 + 2 * 3] > 1e-6  # attention itself: three inner frames, twice as many outputs, further on
 
 
+def test_plain_products_in_training_are_the_fused_attention():
+    """Below FUSED_FROM frames in training, scaled_dot_product_attention otherwise: the same, padding and all."""
+    config = WhisperCTCConfig(MELS, width=16, heads=2, blocks=2, phone_block=1)
+    torch.manual_seed(0)
+    encoder = WhisperCTC(config)
+    features = clips(101, 64, 7, 1)
+    batch, lengths = padded_batch(features, 1.0), torch.tensor([clip.shape[1] for clip in features])
+    assert batch.shape[-1] // 2 < FUSED_FROM
+    plain, fused = encoder.train()(batch, lengths), encoder.eval()(batch, lengths)
+    for row, length in enumerate(plain.lengths.tolist()):
+        assert torch.allclose(plain.outputs[row, :length], fused.outputs[row, :length], atol=1e-4)
+
+
+def test_a_letter_depends_on_the_whole_clip_and_on_where_in_it_it_lies():
+    encoder = tiny_encoder("whisper_ctc")
+    features, length = torch.randn(1, 1, MELS, 400, generator=torch.Generator().manual_seed(1)), torch.tensor([400])
+    changed = features.clone()
+    changed[..., 399] += 5.0
+    assert (encoder(features, length).logits - encoder(changed, length).logits)[0, 0].abs().max() > 1e-6
+    same = torch.ones(1, 1, MELS, 400)  # but for the positions every frame would be like the next
+    inside = encoder(same, length).logits[0, 20:80]
+    assert (inside[1:] - inside[:-1]).abs().max() > 1e-4
+
+
+def test_positions_are_the_sines_and_cosines_of_the_paper():
+    """Vaswani et al. 2017, section 3.5, as Whisper orders them: all sines, then all cosines."""
+    found = positions(1_500, 512, torch.zeros(1))
+    for frame, channel in ((0, 0), (1, 0), (7, 3), (1_499, 0), (1_499, 255), (300, 100)):
+        angle = frame / 10_000 ** (channel / 255)
+        assert float(found[frame, channel]) == pytest.approx(math.sin(angle), abs=2e-4)
+        assert float(found[frame, 256 + channel]) == pytest.approx(math.cos(angle), abs=2e-4)
+
+
+def test_the_presets_fit_what_is_shipped_in_8_bits():
+    with torch.device("meta"):
+        base, tiny = (build_encoder(PRESETS[name].encoder) for name in ("base", "tiny"))
+    assert (base.parameter_count, tiny.parameter_count) == (25_898_053, 11_057_733)
+
+
 @pytest.mark.parametrize("name", sorted(ENCODERS))
 def test_a_description_builds_the_same_architecture_again(name):
     encoder = tiny_encoder(name)
@@ -129,7 +175,7 @@ def test_a_description_builds_the_same_architecture_again(name):
 
 @pytest.mark.parametrize("description", [{"name": "whisper"}, {}, {"name": None}])
 def test_an_unknown_encoder_is_refused_with_those_there_are(description):
-    with pytest.raises(ValueError, match="no encoder called .*deepspeech2, attention_unet"):
+    with pytest.raises(ValueError, match="no encoder called .*deepspeech2, attention_unet, whisper_ctc"):
         build_encoder(description)
 
 

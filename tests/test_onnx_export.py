@@ -14,9 +14,9 @@ from asr_core.text import Alphabet
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: nothing can be exported")
 
 
-@pytest.fixture(scope="module")
-def model():
-    return tiny_model("attention_unet")
+@pytest.fixture(scope="module", params=["attention_unet", "whisper_ctc"])
+def model(request):
+    return tiny_model(request.param)
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ def test_vectors_and_rows_of_zeros_survive():
     assert torch.equal(again["w"][0], torch.zeros(2)) and torch.allclose(again["w"][1], tensors["w"][1], atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["attention_unet", "deepspeech2"])
+@pytest.mark.parametrize("name", ["attention_unet", "whisper_ctc", "deepspeech2"])
 def test_a_compressed_checkpoint_says_nearly_the_same_in_half_the_space(tmp_path, name):
     model = tiny_model(name)
     model.save(tmp_path / "half")

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from asr_core.models.encoder import Encoded, Encoder
 from asr_core.models.masking import frame_mask, strided_length
+from asr_core.models.whisper_ctc import Dropout
 from asr_core.phones import PHONES
 from asr_core.settings import require_number, require_whole
 from asr_core.text import MOST_TOKENS
@@ -44,24 +45,6 @@ class AttentionUNetConfig:
         require_number(self, "dropout", least=0, most=1)
         if self.width % (2 * self.heads):
             raise ValueError(f"width is {self.width}; it must be a multiple of twice the number of heads, {self.heads}.")
-
-
-class Dropout(nn.Module):
-    """Zeros a part of the values and scales the others up; all utterances of a batch lose the same ones.
-
-    Each of them has its values dropped as independently as by nn.Dropout, which on a CPU spends a sixth of a training step
-    on drawing, in one thread.
-    """
-
-    def __init__(self, part: float) -> None:
-        super().__init__()
-        self.part = part
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (B, T, D) -> (B, T, D)."""
-        if not self.training or not self.part:
-            return x
-        return x * F.dropout(torch.ones_like(x[:1]), self.part)  # (1, T, D)
 
 
 class FeedForward(nn.Module):

@@ -24,12 +24,13 @@ from torch import Tensor
 from asr_core import hub, language_model, quantisation, replay
 from asr_core.cards import card_of, licence_of
 from asr_core.features import FeatureConfig, LogMel
-from asr_core.files import readable, write_atomically, write_together
+from asr_core.files import readable
 from asr_core.language_model import LanguageModel
 from asr_core.models import Encoder, build_encoder, describe_encoder
 from asr_core.replay import Replay, ReplayError
 from asr_core.settings import require_number, require_numbers
 from asr_core.text import Alphabet
+from asr_core.transaction import locate, write_one, write_together
 from asr_core.windows import ALIGNED
 
 FORMAT = 1
@@ -119,7 +120,7 @@ class Checkpoint:
 
     def save_config(self, folder: Path) -> None:
         """Write everything but the weights and the words, atomically."""
-        write_atomically(folder / CONFIG, self._config())
+        write_one(folder / CONFIG, self._config())
 
     def _config(self) -> bytes:
         config = {
@@ -172,7 +173,7 @@ def _fetch(source: str) -> Path:
 
 def _read_config(folder: Path) -> dict:
     try:
-        text = readable(folder / CONFIG, LARGEST_CONFIG).read_text(encoding="utf-8")
+        text = readable(locate(folder, CONFIG), LARGEST_CONFIG).read_text(encoding="utf-8")
         config = json.loads(text, object_pairs_hook=_named_once)
     except FileNotFoundError as error:
         raise CheckpointError(f"{folder} holds no {CONFIG}, so it is not a checkpoint.") from error
@@ -220,7 +221,7 @@ def _load_weights(encoder: Encoder, folder: Path) -> None:
         )
     expected = encoder.state_dict()
     try:
-        path = readable(folder / WEIGHTS, 4 * count + LARGEST_HEADER)  # 4 bytes: float32
+        path = readable(locate(folder, WEIGHTS), 4 * count + LARGEST_HEADER)  # 4 bytes: float32
         with safe_open(path, framework="pt") as file:
             stored = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
             types = {name: part.get_dtype() for name, part in stored.items()}
@@ -262,7 +263,7 @@ def _compare(found: dict[str, tuple], expected: dict[str, tuple], folder: Path) 
 
 def _load_words(folder: Path, config: dict, alphabet: Alphabet) -> LanguageModel | None:
     try:
-        words = language_model.load(folder / LANGUAGE_MODEL)
+        words = language_model.load(locate(folder, LANGUAGE_MODEL))
         if "language_model" in config:
             tuned = _table(config["language_model"], "language_model")
             tuned = {"prior_weight": 0.0, "prior": (), "phone_weight": 0.0} | tuned  # once unknown
@@ -283,7 +284,7 @@ def _load_words(folder: Path, config: dict, alphabet: Alphabet) -> LanguageModel
 
 def _load_replay(folder: Path) -> Replay | None:
     try:
-        return replay.load(folder / replay.FILE)
+        return replay.load(locate(folder, replay.FILE))
     except FileNotFoundError:
         return None
     except ReplayError as error:

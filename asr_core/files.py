@@ -8,8 +8,9 @@ import shutil
 import stat
 from functools import cache
 from pathlib import Path
+from zlib import crc32
 
-SAVED = ".saved"  # in a folder: files that were written together, while they are not all in their places
+OURS = ".ctc-lens-"  # begins the name of whatever is half written, so that nobody's own file is ever taken for it
 SPACE = "Make room there and run the same command again; what was there before is as it was."
 ADVICE = {
     errno.ENOSPC: SPACE,
@@ -25,25 +26,22 @@ def sentence(error: OSError, place: object = "A file or the standard output") ->
 
 
 def readable(path: Path, most: int) -> Path:
-    """Where the file lies that was last written whole under this name. Raises OSError unless it is an ordinary file, since a
-    pipe would be waited for without end, of at most `most` bytes."""
-    waiting = path.parent / SAVED / path.name
-    found = waiting if waiting.is_file() else path
-    status = found.stat()
+    """The path itself. Raises OSError unless it is an ordinary file of at most `most` bytes; a pipe would be waited for
+    without end."""
+    status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "it is not an ordinary file", str(path))
     if status.st_size > most:
         raise OSError(errno.EFBIG, f"it holds {status.st_size:,} bytes, and at most {most:,} make sense", str(path))
-    return found
+    return path
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside `path`, flush to disk, rename over it. What a killed process left half written is cleared away."""
-    temporary = _beside(path)
+    """Write beside `path`, flush to disk, rename over it. What a killed process left half written of it is cleared away."""
     try:
-        _begin(path)
+        temporary = name_beside(path)
         try:
-            _write(temporary, data)
+            write_to_disk(temporary, data)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -52,70 +50,39 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise
 
 
-def write_together(folder: Path, files: dict[str, bytes]) -> None:
-    """Write files that belong together: a crash at any moment leaves all of the old ones or all of the new ones.
+def name_beside(path: Path) -> Path:
+    """This process's own name for what shall be renamed to `path` once it is whole, in the same folder, which is made.
 
-    They are written into a folder of their own, which gets the name SAVED when it is whole: from that moment on `readable`
-    finds the new ones. Then each is moved to its place, now or, after a crash, when something is next written here.
+    What processes that are gone left under such names for the same path is removed, files and folders.
     """
-    saved = folder / SAVED
-    temporary = _beside(saved)
-    try:
-        _begin(saved)
-        try:
-            temporary.mkdir()
-            for name, data in files.items():
-                _write(temporary / name, data)
-            os.rename(temporary, saved)
-        finally:
-            _remove(temporary)
-        _settle(folder)
-    except OSError as error:
-        error.filename = str(folder)
-        raise
-
-
-def _begin(path: Path) -> None:
-    """Make the folder ready for a new file or folder of this name."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    begin = f"{OURS}{crc32(os.fsencode(path.name)):08x}-"  # of any length itself, `path` may have the longest name there is
     for left in _half_written(Path(os.path.abspath(path.parent))):
-        process = left.name.removeprefix(f".{path.name}.").removesuffix(".tmp")
+        process = left.name.removeprefix(begin).removesuffix(".tmp")
         if process.isdecimal() and not _is_alive(int(process)):
-            _remove(left)
-    _settle(path.parent)
+            remove(left)
+    return path.with_name(f"{begin}{os.getpid()}.tmp")
 
 
-@cache  # once in a process: a folder may hold a hundred thousand results
-def _half_written(folder: Path) -> tuple[Path, ...]:
-    return tuple(folder.glob(".*.tmp"))
-
-
-def _settle(folder: Path) -> None:
-    """Move what was written together to its place."""
-    saved = folder / SAVED
-    if not saved.is_dir():
-        return
-    for each in saved.iterdir():
-        os.replace(each, folder / each.name)
-    saved.rmdir()
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
-
-
-def _write(path: Path, data: bytes) -> None:
+def write_to_disk(path: Path, data: bytes) -> None:
+    """Returns when the content is on the disk."""
     with open(path, "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """A file, a link, or a folder with all that is in it, if it is there."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+@cache  # once in a process: a folder may hold a hundred thousand results
+def _half_written(folder: Path) -> tuple[Path, ...]:
+    return tuple(folder.glob(f"{OURS}*.tmp"))
 
 
 def _is_alive(process: int) -> bool:

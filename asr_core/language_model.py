@@ -12,7 +12,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from asr_core.files import readable, write_atomically
+from asr_core.files import readable
+from asr_core.transaction import write_one
 
 BITS = 16  # of a word id
 BOUNDARY, UNKNOWN, SPECIAL = 0, 1, 2  # ids: the start and end of a sentence, any other word, and the first of the words
@@ -91,14 +92,14 @@ class LanguageModel:
         return result
 
     def save(self, path: Path) -> None:
-        """Write it atomically. Raises LanguageModelError when it is larger than load would read."""
+        """Write it atomically, alone or into a checkpoint. Raises LanguageModelError if load would refuse its size."""
         data = self.to_bytes()
         if len(data) > LARGEST or not _fit(self.words):
             raise LanguageModelError(
                 f"This language model is too large to be used: {len(data) / 1e6:.0f} MB, {len(self.words):,} words. "
                 "Keep fewer words, bigrams or trigrams."
             )
-        write_atomically(path, data)
+        write_one(path, data)
 
     def to_bytes(self) -> bytes:
         """A safetensors file of the words and their log-probabilities, in 8 bits."""

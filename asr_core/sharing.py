@@ -7,6 +7,7 @@ from pathlib import Path
 from asr_core import checkpoint, hub, replay
 from asr_core.cards import CARD
 from asr_core.checkpoint import Checkpoint
+from asr_core.transaction import locate
 
 FILES = (checkpoint.WEIGHTS, checkpoint.CONFIG, checkpoint.LANGUAGE_MODEL, replay.FILE, "model.onnx")
 
@@ -30,7 +31,7 @@ def push(folder: Path, name: str) -> str:
     from huggingface_hub import CommitOperationAdd, HfApi
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
-    sources: dict[str, Path | bytes] = {file: folder / file for file in FILES if (folder / file).exists()}
+    sources: dict[str, Path | bytes] = {file: path for file in FILES if (path := locate(folder, file)).exists()}
     sources[CARD] = folder / CARD if (folder / CARD).exists() else card(model, name).encode()
     additions = [CommitOperationAdd(file, source) for file, source in sources.items()]
     api = HfApi()

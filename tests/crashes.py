@@ -26,12 +26,12 @@ from asr_core.commands.transcribe import _write as write_transcript
 from asr_core.data import prepare as preparing
 from asr_core.data.prepare import Source
 from asr_core.data.utterances import read_manifest
-from asr_core.files import SAVED
 from asr_core.kneser_ney import estimate
 from asr_core.language_model import load as load_words
 from asr_core.replay import Replay, Snapshot
 from asr_core.replay import load as load_replay
 from asr_core.training.state import load_state, save_state
+from asr_core.transaction import UNFINISHED
 
 torch.set_num_threads(1)
 LONGEST_S = 0.04  # a write takes a few milliseconds
@@ -177,7 +177,7 @@ def in_a_child(act: Callable[[], None], watch: Callable[[int], None] = lambda pr
 
 
 def half_written(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob(".*") if path.name == SAVED or path.suffix == ".tmp"]
+    return [path for path in folder.rglob(".*") if path.name == UNFINISHED or path.suffix == ".tmp"]
 
 
 def write_once(write: Write, folder: Path, version: int) -> None:

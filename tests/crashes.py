@@ -192,7 +192,9 @@ def kill_at_random_moments(write: Write, read: Read, folder: Path, draw: random.
             write(folder, number % 2)
 
     left = 0
-    for _ in range(moments):
+    for number in range(10 * moments):  # more than `moments` only until one was in the middle of a write
+        if number >= moments and left:
+            break
         moment_s = draw.uniform(0, LONGEST_S)
         print(f"killed after {1000 * moment_s:.1f} ms", flush=True)
 

@@ -22,7 +22,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from asr_core import hub, language_model, quantisation, replay
-from asr_core.cards import card_of, licence_of
+from asr_core.cards import CARD, card_of, licence_of
 from asr_core.features import FeatureConfig, LogMel
 from asr_core.files import readable
 from asr_core.language_model import LanguageModel
@@ -35,6 +35,7 @@ from asr_core.windows import ALIGNED
 
 FORMAT = 1
 WEIGHTS, CONFIG, LANGUAGE_MODEL = "model.safetensors", "config.json", "language_model.safetensors"
+FILES = (WEIGHTS, CONFIG, LANGUAGE_MODEL, replay.FILE, CARD)  # all that a checkpoint may have
 TUNED = ("weight", "word_bonus", "prior_weight", "prior", "phone_weight")  # of the language model, with this recogniser
 LARGEST_CONFIG = 1_000_000  # bytes: the history of a thousand epochs is 150 kB
 LARGEST_HEADER = 1_000_000  # bytes of a weights file that are no weights: 100 for each tensor
@@ -106,12 +107,7 @@ class Checkpoint:
     def save(self, folder: Path, compressed: bool = False) -> None:
         """Write weights, language model, replay and configuration, all or, after a crash, none. compressed: matrices in 8
         bits."""
-        tensors = {name: tensor.contiguous() for name, tensor in self.encoder.state_dict().items()}
-        if compressed:
-            tensors = quantisation.compress(tensors)
-        else:
-            tensors = {name: tensor.to(torch.float16) for name, tensor in tensors.items()}
-        files = {WEIGHTS: save_tensors(tensors, metadata={"format": "pt"}), CONFIG: self._config()}
+        files = {WEIGHTS: self.weights(compressed), CONFIG: self.config()}
         if self.language_model:
             files[LANGUAGE_MODEL] = self.language_model.to_bytes()
         if self.replay:
@@ -120,9 +116,19 @@ class Checkpoint:
 
     def save_config(self, folder: Path) -> None:
         """Write everything but the weights and the words, atomically."""
-        write_one(folder / CONFIG, self._config())
+        write_one(folder / CONFIG, self.config())
 
-    def _config(self) -> bytes:
+    def weights(self, compressed: bool = False) -> bytes:
+        """The file model.safetensors: float16, or matrices in 8 bits."""
+        tensors = {name: tensor.contiguous() for name, tensor in self.encoder.state_dict().items()}
+        if compressed:
+            tensors = quantisation.compress(tensors)
+        else:
+            tensors = {name: tensor.to(torch.float16) for name, tensor in tensors.items()}
+        return save_tensors(tensors, metadata={"format": "pt"})
+
+    def config(self) -> bytes:
+        """The file config.json."""
         config = {
             "format": FORMAT,
             "alphabet": asdict(self.alphabet),
@@ -138,10 +144,7 @@ class Checkpoint:
 
 def load(source: str | Path) -> Checkpoint:
     """Read a folder, or fetch a Hub id such as "someone/model". Raises CheckpointError."""
-    folder = Path(source)
-    name, card = folder.name, card_of(folder)
-    if not os.path.isdir(folder):
-        folder, card = _fetch(str(source)), f"https://huggingface.co/{source}"
+    folder = find(source)
     config = _read_config(folder)
     try:
         alphabet = Alphabet.of_json(config["alphabet"])
@@ -158,15 +161,32 @@ def load(source: str | Path) -> Checkpoint:
         )
     _load_weights(encoder, folder)
     words, story = _load_words(folder, config, alphabet), _load_replay(folder)
-    licence = licence_of(folder)
+    beside = locate(folder, CARD).parent
+    card = card_of(beside) if os.path.isdir(source) else f"https://huggingface.co/{source}"
+    licence, name = licence_of(beside), Path(source).name
     return Checkpoint(name, encoder.eval(), features, alphabet, made, measured, words, story, card, licence)
+
+
+def read_files(folder: Path) -> dict[str, bytes]:
+    """The files of a checkpoint as they are, by their names. Raises OSError."""
+    return {name: path.read_bytes() for name in FILES if (path := locate(folder, name)).is_file()}
+
+
+def write_files(folder: Path, files: dict[str, bytes]) -> None:
+    """Write a whole checkpoint, all or, after a crash, none of it. A card that is there may be somebody's own, and stays."""
+    write_together(folder, {name: data for name, data in files.items() if name != CARD or not card_of(folder)})
+
+
+def find(source: str | Path) -> Path:
+    """The folder itself, or that of a Hub id, which is fetched. Raises CheckpointError."""
+    return Path(source) if os.path.isdir(source) else _fetch(str(source))
 
 
 def _fetch(source: str) -> Path:
     if not hub.SHAPE.fullmatch(source):
         raise CheckpointError(f"There is no checkpoint folder {source}. Name a folder with {CONFIG} and {WEIGHTS} in it.")
     try:
-        return hub.fetch(source, (WEIGHTS, CONFIG, LANGUAGE_MODEL, replay.FILE, "README.md"))
+        return hub.fetch(source, FILES)
     except hub.HubError as error:
         raise CheckpointError(f"There is no folder {source} here. {error}") from error
 

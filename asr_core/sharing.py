@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from asr_core import checkpoint, hub, replay
+from asr_core import checkpoint, hub
 from asr_core.cards import CARD
 from asr_core.checkpoint import Checkpoint
 from asr_core.transaction import locate
 
-FILES = (checkpoint.WEIGHTS, checkpoint.CONFIG, checkpoint.LANGUAGE_MODEL, replay.FILE, "model.onnx")
+FILES = (*checkpoint.FILES, "model.onnx")
 
 
 class SharingError(ValueError):
@@ -32,7 +32,7 @@ def push(folder: Path, name: str) -> str:
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
     sources: dict[str, Path | bytes] = {file: path for file in FILES if (path := locate(folder, file)).exists()}
-    sources[CARD] = folder / CARD if (folder / CARD).exists() else card(model, name).encode()
+    sources.setdefault(CARD, card(model, name).encode())
     additions = [CommitOperationAdd(file, source) for file, source in sources.items()]
     api = HfApi()
     try:

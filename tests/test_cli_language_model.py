@@ -6,14 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from crashes import story
 from synthetic import tiny_model, toy_corpus, write_manifest
 
-from asr_core import checkpoint
+from asr_core import DEFAULT_CHECKPOINT, checkpoint
 from asr_core.checkpoint import LANGUAGE_MODEL, CheckpointError
+from asr_core.commands import language_model as commands
 from asr_core.kneser_ney import estimate
 from asr_core.language_model import load
 
-VERSES = Path(__file__).parent / "verses.txt"
+VERSES, ROOT = Path(__file__).parent / "verses.txt", Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -88,6 +90,98 @@ def test_tuning_writes_the_weights_and_nothing_else(run, tmp_path, model_with_wo
     written = json.loads(after["config.json"])
     assert written.pop("language_model") != {"weight": 0.5, "word_bonus": 1.5}
     assert written == {k: v for k, v in json.loads(before["config.json"]).items() if k != "language_model"}
+
+
+@pytest.fixture
+def manifest(tmp_path) -> Path:
+    return write_manifest(tmp_path / "m.tsv", [(clip, "valid") for clip in toy_corpus(tmp_path, 2)])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def require_tuned_copy(out: Path, original: dict[str, bytes]) -> None:
+    """All files of the original but for the weights in config.json; and it loads."""
+    made = contents(out)
+    assert made.keys() == original.keys() and made["config.json"] != original["config.json"]
+    assert {name for name in made if made[name] != original[name]} == {"config.json"}
+    before, after = (json.loads(files["config.json"]) for files in (original, made))
+    tuned = after.pop("language_model")
+    assert before.pop("language_model") != tuned and before == after
+    assert checkpoint.load(out).language_model.weight == tuned["weight"]
+
+
+@pytest.mark.parametrize("source", ["a folder", "the shipped one"])
+def test_tuning_into_another_folder_writes_a_whole_checkpoint_and_leaves_the_first(
+    run, tmp_path, model_with_words, manifest, monkeypatch, source
+):
+    """Weights in 8 bits too, which would change if they were written anew, and the card, which names the licence."""
+    model = replace(checkpoint.load(model_with_words), replay=story(tiny_model(), 2))
+    model.save(model_with_words, compressed=True)
+    (model_with_words / "README.md").write_bytes(b"---\r\nlicense: cc-by-4.0\r\n---\r\n# Mine\r\n")
+    before, out = contents(model_with_words), tmp_path / "new" / "tuned"
+    if source == "the shipped one":
+        monkeypatch.setattr(commands, "DEFAULT_CHECKPOINT", model_with_words)
+        code, said, _ = run("tune", manifest, "--out", out, "--every", 1)
+    else:
+        code, said, _ = run("tune", manifest, "--checkpoint", model_with_words, "--out", out, "--every", 1)
+    assert code == 0 and said.endswith(f"written into {out}\n")
+    assert len(before) == 5
+    require_tuned_copy(out, before)
+    assert contents(model_with_words) == before
+    assert checkpoint.load(out).licence == "cc-by-4.0"
+
+
+def test_a_model_of_the_hub_is_tuned_into_a_folder_and_nowhere_else(online, tmp_path, model_with_words, manifest):
+    files = contents(model_with_words) | {"README.md": b"---\nlicense: mit\n---\n"}
+    online.models["somebody/wordy"] = dict(files)
+    refused = online("tune", manifest, "--checkpoint", "somebody/wordy", "--every", 1)
+    assert refused.returncode == 2 and "listening" not in refused.stderr
+    assert refused.stderr.startswith("There is no folder somebody/wordy to write the weights into. Name with --out FOLDER")
+    assert not (ROOT / "somebody").exists()
+    done = online("tune", manifest, "--checkpoint", "somebody/wordy", "--out", tmp_path / "tuned", "--every", 1)
+    assert done.returncode == 0, done.stderr
+    require_tuned_copy(tmp_path / "tuned", files)
+    assert not (ROOT / "somebody").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "telling"),
+    [
+        ([], "Name yours with --checkpoint FOLDER, or with --out FOLDER where to write a copy of the shipped one."),
+        (["--checkpoint", "nowhere"], "There is no folder nowhere to write the weights into. Name with --out FOLDER"),
+        (["--checkpoint", "nowhere", "--out", "tuned"], "There is no checkpoint folder nowhere."),
+        (["--out", "notes.txt"], "notes.txt is a file. Name with --out a folder"),
+    ],
+)
+def test_weights_that_have_nowhere_to_go_are_not_looked_for(run, tmp_path, manifest, monkeypatch, arguments, telling):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(commands, "Transcriber", None)  # nothing may be listened to
+    (tmp_path / "notes.txt").write_text("mine")
+    shipped = contents(DEFAULT_CHECKPOINT)
+    code, _, said = run("tune", manifest, *arguments)
+    assert code == 2 and telling in said
+    assert contents(DEFAULT_CHECKPOINT) == shipped
+    assert not (tmp_path / "tuned").exists() and (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_card_where_a_copy_is_written_stays(run, tmp_path, model_with_words, manifest):
+    (model_with_words / "README.md").write_text("theirs")
+    out = tmp_path / "tuned"
+    out.mkdir()
+    (out / "README.md").write_text("mine")
+    assert run("tune", manifest, "--checkpoint", model_with_words, "--out", out, "--every", 1)[0] == 0
+    assert (out / "README.md").read_text() == "mine" and checkpoint.load(out)
+
+
+def test_a_language_model_is_not_written_over_its_text(run, tmp_path):
+    text = tmp_path / "verses.txt"
+    text.write_bytes(VERSES.read_bytes())
+    (tmp_path / "link.txt").symlink_to(text)
+    code, _, said = run("language-model", VERSES, text, "--out", tmp_path / "link.txt")
+    assert code == 2 and "link.txt is the text itself" in said
+    assert text.read_bytes() == VERSES.read_bytes()
 
 
 def test_tuning_without_a_language_model_says_how_to_make_one(run, tmp_path, checkpoint_folder):

@@ -158,6 +158,14 @@ def test_a_manifest_of_files_anywhere_writes_into_its_own_folder_alone(prepare, 
         assert np.abs(sf.read(utterance.path)[0] - sf.read(clip.path)[0]).max() < 1e-4
 
 
+def test_a_manifest_is_not_prepared_over_itself(prepare, tmp_path):
+    manifest = write_manifest(tmp_path / "manifest.tsv", [(clip, "train") for clip in toy_corpus(tmp_path, 1)])
+    before = manifest.read_bytes()
+    code, _, said = prepare(manifest, tmp_path)
+    assert code == 2 and f"{manifest} would be overwritten" in said
+    assert manifest.read_bytes() == before and not (tmp_path / "audio").exists()
+
+
 def test_a_table_that_is_no_text_is_named(prepare, tmp_path):
     common_voice(tmp_path)
     (tmp_path / "train.tsv").write_bytes("client_id\tpath\tsentence\nx\ta.mp3\tcafé\n".encode("latin-1"))

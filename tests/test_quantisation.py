@@ -47,6 +47,27 @@ def test_the_command_writes_a_checkpoint_that_loads(run, tmp_path, checkpoint_fo
     assert checkpoint.load(tmp_path / "small").alphabet == checkpoint.load(checkpoint_folder).alphabet
 
 
+def test_all_but_the_weights_goes_along_unchanged_and_with_the_card_the_licence(run, tmp_path, checkpoint_folder):
+    (checkpoint_folder / "README.md").write_text("---\nlicense: cc-by-4.0\n---\n")
+    (checkpoint_folder / "notes.txt").write_text("no file of a checkpoint")
+    assert run("compress", checkpoint_folder, tmp_path / "small")[0] == 0
+    made, given = (
+        {file.name: file.read_bytes() for file in folder.iterdir()} for folder in (tmp_path / "small", checkpoint_folder)
+    )
+    assert made.keys() == given.keys() - {"notes.txt"}
+    assert {name for name in made if made[name] != given[name]} == {WEIGHTS}
+    assert checkpoint.load(tmp_path / "small").licence == "cc-by-4.0"
+
+
+def test_a_checkpoint_is_not_compressed_onto_itself(run, tmp_path, checkpoint_folder):
+    before = (checkpoint_folder / WEIGHTS).read_bytes()
+    (tmp_path / "link").symlink_to(checkpoint_folder)
+    for out in (checkpoint_folder, tmp_path / "link"):
+        code, _, said = run("compress", checkpoint_folder, out)
+        assert code == 2 and "Name another folder" in said
+    assert (checkpoint_folder / WEIGHTS).read_bytes() == before
+
+
 @pytest.mark.parametrize("how", ["without its scale", "with too few scales"])
 def test_eight_bits_that_cannot_be_scaled_are_refused(tmp_path, how):
     tiny_model().save(tmp_path / "spoilt", compressed=True)

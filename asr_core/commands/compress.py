@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from asr_core import checkpoint
+from asr_core import CheckpointError, checkpoint
 
 
 def add(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
@@ -17,8 +17,10 @@ def add(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
 
 
 def run(args: argparse.Namespace) -> int:
-    model = checkpoint.load(args.source)
-    model.save(args.out, compressed=True)
-    size = (args.out / checkpoint.WEIGHTS).stat().st_size
-    print(f"{args.out / checkpoint.WEIGHTS}: {size / 1e6:.1f} MB. Measure it again: python -m asr_core evaluate")
+    folder = checkpoint.find(args.source)
+    if args.out.exists() and args.out.samefile(folder):
+        raise CheckpointError(f"{args.out} would lose its own weights, which 8 bits do not give back. Name another folder.")
+    weights = checkpoint.load(folder).weights(compressed=True)
+    checkpoint.write_files(args.out, checkpoint.read_files(folder) | {checkpoint.WEIGHTS: weights})
+    print(f"{args.out / checkpoint.WEIGHTS}: {len(weights) / 1e6:.1f} MB. Measure it again: python -m asr_core evaluate")
     return 0

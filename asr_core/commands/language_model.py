@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from asr_core import checkpoint
+from asr_core import DEFAULT_CHECKPOINT, CheckpointError, checkpoint
 from asr_core.commands.evaluate import add_corpus, corpus
 from asr_core.kneser_ney import estimate, perplexity
 from asr_core.language_model import LanguageModelError, load
@@ -33,9 +33,13 @@ def add(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
 
     tuning = commands.add_parser("tune", help="find how much the beam search should heed a checkpoint's language model")
     add_corpus(tuning)
+    tuning.add_argument(
+        "--checkpoint", metavar="DIR_OR_HUB_ID", help="a folder gets the weights, unless --out names another"
+    )
+    tuning.add_argument("--out", type=Path, metavar="FOLDER", help="gets the whole checkpoint with the weights")
     tuning.add_argument("--every", type=int, default=4, help="use every n-th utterance (default: 4)")
     tuning.set_defaults(run=tune_weights)
-    return [tuning]
+    return []  # tune has its own --checkpoint: nobody rewrites the shipped one by leaving an option out
 
 
 def lines(path: Path) -> Iterator[str]:
@@ -48,6 +52,8 @@ def lines(path: Path) -> Iterator[str]:
 
 
 def build(args: argparse.Namespace) -> int:
+    if args.out.exists() and any(path.exists() and path.samefile(args.out) for path in args.text):
+        raise LanguageModelError(f"{args.out} is the text itself, and would be overwritten. Name another --out.")
     sentences = [line for path in args.text for line in tqdm(lines(path), path.name, unit=" lines", file=sys.stderr)]
     print(f"{len(sentences):,} sentences; counting ...", file=sys.stderr)
     model = estimate(sentences, args.vocabulary, args.bigrams, args.trigrams)
@@ -62,14 +68,37 @@ def build(args: argparse.Namespace) -> int:
 
 
 def tune_weights(args: argparse.Namespace) -> int:
-    transcriber = Transcriber(checkpoint.load(args.checkpoint))
+    folder = _tuned_folder(args)
+    transcriber, files = Transcriber(checkpoint.load(folder)), checkpoint.read_files(folder)
     model = transcriber.model
     if not model.language_model:
-        raise LanguageModelError(f"{args.checkpoint} has no {checkpoint.LANGUAGE_MODEL}. Make one with language-model.")
+        raise LanguageModelError(f"{folder} has no {checkpoint.LANGUAGE_MODEL}. Make one with language-model.")
     emissions = []
     for utterance in tqdm(corpus(args)[:: args.every], "listening", unit="utterance", file=sys.stderr):
         emissions.append((utterance.text, transcriber.transcribe(utterance.path, "greedy").emission))
-    tuned = tune(emissions, model.language_model, print)
-    replace(model, language_model=tuned).save_config(Path(args.checkpoint))
-    print(f"written into {args.checkpoint}")
+    tuned = replace(model, language_model=tune(emissions, model.language_model, print))
+    if args.out:
+        checkpoint.write_files(args.out, files | {checkpoint.CONFIG: tuned.config()})
+    else:
+        tuned.save_config(folder)
+    print(f"written into {args.out or folder}")
     return 0
+
+
+def _tuned_folder(args: argparse.Namespace) -> Path:
+    """The checkpoint's. Raises CheckpointError if the weights have nowhere to go, before anything is listened to."""
+    if args.out:
+        if args.out.exists() and not args.out.is_dir():
+            raise CheckpointError(f"{args.out} is a file. Name with --out a folder, which gets the whole checkpoint.")
+        return checkpoint.find(args.checkpoint or DEFAULT_CHECKPOINT)
+    if not args.checkpoint:
+        raise CheckpointError(
+            "tune writes the weights it finds into a checkpoint. Name yours with --checkpoint FOLDER, or with --out FOLDER "
+            "where to write a copy of the shipped one."
+        )
+    if not os.path.isdir(args.checkpoint):
+        raise CheckpointError(
+            f"There is no folder {args.checkpoint} to write the weights into. Name with --out FOLDER where to write a copy "
+            "of the checkpoint with them."
+        )
+    return Path(args.checkpoint)

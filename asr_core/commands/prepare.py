@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from asr_core.data.prepare import prepare, read_corpus
+from asr_core.data.utterances import DataError
 
 
 def add(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
@@ -27,11 +28,14 @@ def add(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
 
 
 def run(args: argparse.Namespace) -> int:
+    manifest = args.out / "manifest.tsv"
+    if manifest.exists() and args.corpus.exists() and manifest.samefile(args.corpus):
+        raise DataError(f"{args.corpus} would be overwritten by the manifest of what is prepared. Name another folder.")
     sources = [each for each in read_corpus(args.corpus) if each.split == "train" or not args.mp3]
 
     def report(sentence: str) -> None:
         tqdm.write(sentence, file=sys.stderr)
 
     used = prepare(sources, args.out, max(1, args.workers), report, args.mp3)
-    print(f"{args.out / 'manifest.tsv'}: {used:,} of {len(sources):,} utterances")
+    print(f"{manifest}: {used:,} of {len(sources):,} utterances")
     return 0 if used == len(sources) else 2

@@ -1,15 +1,14 @@
 """A tiny bundle with random weights through torchaudio's own loading, from a web server on this machine."""
 
-import http.server
 import io
 import os
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torchaudio
+from shelf import shelf as our_shelf
 from synthetic import RATE, speech_like
 from torchaudio.pipelines import Wav2Vec2ASRBundle
 
@@ -38,47 +37,17 @@ def weights() -> bytes:
     return file.getvalue()
 
 
-class Shelf(http.server.BaseHTTPRequestHandler):
-    """Gives out `files`, from the byte that is asked for, and breaks off after `most` bytes."""
-
-    files: dict[str, bytes] = {}
-    most = 2**40
-    asked: list[str] = []
-
-    def do_GET(self) -> None:
-        name = self.path.rpartition("/")[2]
-        self.asked.append(f"{name} {self.headers.get('Range', '')}".strip())
-        if name not in self.files:
-            self.send_error(404)
-            return
-        content = self.files[name]
-        start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").rstrip("-"))
-        if start >= len(content):
-            self.send_error(416)
-            return
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(content) - start))
-        self.end_headers()
-        self.wfile.write(content[start : start + self.most])
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
 def shelf(monkeypatch, tmp_path):
     """torchaudio has two more bundles, whose weights are on a server of ours; the cache is empty."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    shelf = type("OurShelf", (Shelf,), {"files": {"tiny.pth": weights()}, "asked": []})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), shelf)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr(torchaudio_bundle, "WEIGHTS_URL", f"http://127.0.0.1:{server.server_port}/")
     for name, normalised in {"TINY_ASR": False, "TINY_ASR_NORMALISED": True}.items():
         bundle = Wav2Vec2ASRBundle("tiny.pth", SIZES, RATE, normalised, "Wav2Vec2", LABELS)
         monkeypatch.setattr(torchaudio.pipelines, name, bundle, raising=False)
-    yield shelf
-    server.shutdown()
-    server.server_close()
+    with our_shelf() as (address, shelf):
+        shelf.files["tiny.pth"] = weights()
+        monkeypatch.setattr(torchaudio_bundle, "WEIGHTS_URL", address)
+        yield shelf
 
 
 @pytest.mark.parametrize("name", ["TINY_ASR", "TINY_ASR_NORMALISED"])

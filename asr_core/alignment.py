@@ -9,11 +9,12 @@ from statistics import fmean
 
 import numpy as np
 import torch
-import torchaudio
 
 from asr_core.ctc import frames_needed
 from asr_core.emission import Emission
 from asr_core.sound import Sound
+from asr_core.text import Alphabet
+from asr_core.viterbi import Lattice, best_path, last_reached
 
 SCORE = "mean posterior probability of the token, over the span's own frames"
 
@@ -34,7 +35,7 @@ SILENCE = 0.1  # of Sound.loudness
 
 
 class AlignmentError(ValueError):
-    """A text that cannot be aligned with the audio; the message says why, with both numbers."""
+    """A text that cannot be aligned with the audio; the message says why, with both numbers or the place in the text."""
 
 
 @dataclass(frozen=True, slots=True)  # a long recording has a hundred thousand
@@ -125,7 +126,8 @@ def word_spans(tokens: Sequence[Span]) -> tuple[Span, ...]:
 
 
 def forced_path(emission: Emission, tokens: Sequence[int]) -> tuple[int, ...]:
-    """The most probable path (T',) that collapses to `tokens` (Viterbi). Raises AlignmentError when none fits."""
+    """The most probable path (T',) that collapses to `tokens` (Viterbi). Raises AlignmentError when none fits, or when the
+    probability of all that do is zero."""
     if not tokens:
         raise AlignmentError("There is nothing to align: the text is empty.")
     require_room(len(emission), len(tokens), emission.frame_s)
@@ -137,8 +139,50 @@ def forced_path(emission: Emission, tokens: Sequence[int]) -> tuple[int, ...]:
             f"The text is too long for the audio: its {len(tokens)} {kind} need at least {needed} frames "
             f"({needed * emission.frame_s:.1f} s), and there are {len(emission)} ({len(emission) * emission.frame_s:.1f} s)."
         )
-    path, _ = torchaudio.functional.forced_align(emission.log_probs[None], targets, blank=emission.alphabet.blank)
-    return tuple(path[0].tolist())
+    lattice = Lattice.of_text(tokens, emission.alphabet.blank)
+    path = best_path(emission.log_probs.numpy(), lattice)
+    if path is None:
+        raise AlignmentError(_why_impossible(emission, tokens, lattice))
+    return path
+
+
+def _why_impossible(emission: Emission, tokens: Sequence[int], lattice: Lattice) -> str:
+    """Of a text whose paths all have a probability of zero: the first token that no path can say at its place."""
+    spoilt = (~emission.log_probs.logsumexp(1).isfinite()).nonzero()[:, 0].tolist()
+    if spoilt:
+        return (
+            f"In {len(spoilt)} of {len(emission)} frames the posteriors are NaN or all -inf, first in frame {spoilt[0] + 1} "
+            f"({spoilt[0] * emission.frame_s:.2f} s). Make them anew."
+        )
+    remedy = "Correct the text there, or, if the posteriors were pruned, masked or rounded to zero, save them as they were."
+    last = last_reached(emission.log_probs.numpy(), lattice)  # (N,)
+    missing = np.flatnonzero(last[lattice.spelled] < 0)
+    if not len(missing):  # all tokens have their places, but after the last there is always another
+        ends_s = (int(last[lattice.ends].max()) + 1) * emission.frame_s
+        return (
+            f"{_named(emission.alphabet, tokens, len(tokens) - 1)} cannot be the end of the text: at {ends_s:.2f} s at the "
+            f"latest the posteriors say another token. {remedy}"
+        )
+    index = int(missing[0])
+    before = emission.alphabet.decode(tokens[:index]).lstrip()
+    repeated = " and a blank" if index and tokens[index] == tokens[index - 1] else ""
+    where = f"could follow “{'…' * (len(before) > 20)}{before[-20:]}”{repeated}" if before else "the text could begin with"
+    return (
+        f"{_named(emission.alphabet, tokens, index)} cannot be placed: its probability is zero in every frame that "
+        f"{where}. {remedy}"
+    )
+
+
+def _named(alphabet: Alphabet, tokens: Sequence[int], index: int) -> str:
+    """One token of a text, at the beginning of a sentence: its label, where it is, and its word."""
+    labels = [alphabet.labels[token] for token in tokens]
+    written = labels[index].strip(" ")
+    text = "".join(labels)
+    start = len("".join(labels[:index])) + (len(labels[index]) - len(labels[index].lstrip(" ")) if written else 0)
+    character = f"character {start + 1 - (alphabet.opens_words and text.startswith(' '))} of the text"
+    word = text[:start].rpartition(" ")[2] + text[start:].partition(" ")[0]
+    word = word if len(word) <= 40 else f"{word[:40]}…"
+    return f"“{written}” ({character}, in “{word}”)" if written else f"The space after “{word}” ({character})"
 
 
 def require_room(frames: int, tokens: int, frame_s: float) -> None:

@@ -67,7 +67,11 @@ def beam_search(
         heard = np.broadcast_to(added[:, None], grown.shape)
         if language_model:
             heard = heard + language_model.additions(states)
-        stay, row, token = _survivors(np.logaddexp(stays_blank, stays_token) + added, grown + heard, width)
+        stays = np.logaddexp(stays_blank, stays_token) + added
+        stay, row, token = _survivors(stays, grown + heard, width)
+        if not len(stay) + len(row):  # the language model forbids all that the sound allows, as two spaces in a row
+            heard = np.broadcast_to(added[:, None], grown.shape)
+            stay, row, token = _survivors(stays, grown + heard, width)
 
         if language_model:
             states = TextStates.join(states[stay], language_model.follow(states[row], token))
@@ -114,14 +118,16 @@ def beam_path(
 
     A recording over PIECE_S is read in pieces: the texts that a search keeps to the end differ in their last words only, so
     there is more to choose from in shorter pieces. It is cut where a space is surest, in the last third of each piece; that
-    frame stays a space where a word ends. In an alphabet without a space it is cut where the blank is surest.
+    frame stays a space where a word ends. In an alphabet without a space it is cut where the blank is surest. No frame is
+    given a token whose probability is zero.
     """
     blank, space = emission.alphabet.blank, emission.alphabet.space
     path: list[int] = []
     for first, stop, tokens in _pieces(emission, language_model, width, after):
         if first:
             said = next((token for token in reversed(path) if token != blank), space)
-            path.append(blank if said == space or space is None else space)
+            silent = space is None or said == space and bool(emission.log_probs[first - 1, blank] > -np.inf)
+            path.append(blank if silent else space)
         path += forced_path(emission.between(first, stop), tokens) if tokens else [blank] * (stop - first)
         if progress:
             progress(len(path) * emission.frame_s)
@@ -134,11 +140,15 @@ def _pieces(
     """(first frame, the frame behind the last, tokens) of each piece. Between two lies the frame that parts them."""
     alphabet, longest = emission.alphabet, max(3, round(PIECE_S / emission.frame_s))
     between = alphabet.blank if alphabet.space is None else alphabet.space
+    parting = emission.log_probs[:, between].numpy()  # (T',)
     first = 0
     while True:
         stop, least = len(emission), first + longest * 2 // 3
         if stop - first > longest:
-            stop = least + int(emission.log_probs[least : first + longest, between].argmax())
+            stop = least + int(parting[least : first + longest].argmax())
+            if parting[stop] == -np.inf:  # as in all of them: the piece goes on to the next frame that may part
+                later = np.flatnonzero(parting[stop:] > -np.inf)
+                stop = stop + int(later[0]) if len(later) else len(emission)
         tokens = _best_tokens(emission.between(first, stop), language_model, width, after)
         yield first, stop, tokens
         if stop == len(emission):

@@ -80,6 +80,11 @@ class Heard:
         return float(F.ctc_loss(scores[:, None], targets, *counts, blank=self.alphabet.blank, reduction="none"))
 
     @property
+    def cost(self) -> float:
+        """-ln of the probability of the text, nats: its loss, which only rounding takes below 0."""
+        return max(0.0, self.loss(self.emission.log_probs))
+
+    @property
     def kinds(self) -> str:
         """What the tokens are, but for the blank."""
         return (
@@ -195,8 +200,7 @@ def doubles(heard: Heard) -> Lesson:
 
 
 def sum_over_paths(heard: Heard) -> Lesson:
-    loss = heard.loss(heard.emission.log_probs)
-    frame = int(heard.best.argmin())
+    loss, frame = heard.cost, int(heard.best.argmin())
     tokens, top = len(heard.tokens), heard.frames + len(heard.tokens) - heard.repeats
     return Lesson(
         "What the loss sums over",
@@ -217,12 +221,14 @@ def sum_over_paths(heard: Heard) -> Lesson:
 def never_negative(heard: Heard) -> Lesson:
     log_probs = heard.emission.log_probs
     frame = int(heard.best.argmax())
-    loss, wrong = heard.loss(log_probs), heard.loss(log_probs.exp())
+    loss, wrong = heard.cost, heard.loss(log_probs.exp())
+    least = float(log_probs.min())
+    lowest = f"−{-least:.1f}" if least > -math.inf else "−∞, which is a probability of 0,"
     return Lesson(
         "Why the loss is never negative",
         (
             "No probability is above 1, so no log-probability is above 0. Here they run from "
-            f"−{-float(log_probs.min()):.1f} to {_below_zero(float(log_probs.max()))}.",
+            f"{lowest} to {_below_zero(float(log_probs.max()))}.",
             "All paths of all texts together have a probability of exactly 1. The paths of one text are some of them, so "
             "their sum is at most 1.",
             f"The loss is minus the logarithm of that sum, so it cannot be below 0: here it is {loss:.2f} nats.",

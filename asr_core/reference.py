@@ -51,18 +51,19 @@ class Reference:
 def align(heard: Transcription, text: str) -> Reference:
     """The sentence `text` aligned with the audio of `heard`.
 
-    Raises TextError for characters the alphabet lacks, with a spelling that it has, and AlignmentError for a text that
-    cannot fit the frames.
+    Raises TextError for characters the alphabet lacks, with a spelling that it has, AlignmentError for a text that cannot
+    fit the frames or has a probability of zero, and CtcError for an emission whose frames are no distributions.
     """
     emission = heard.emission
     tokens = spell(text, emission.alphabet)
     path = forced_path(emission, tokens)
     aligned = Transcription.of_path(path, emission, heard.sound, heard.convention)
-    frame_costs = -emission.log_probs.gather(1, torch.tensor(path)[:, None])[:, 0]  # (T',) nats
+    # No probability is above 1, though rounding may say so: no cost is below 0, nor is it -0.0.
+    frame_costs = (-emission.log_probs.gather(1, torch.tensor(path)[:, None])[:, 0]).clamp(min=0)  # (T',) nats
     costs = tuple(float(frame_costs[span.first : span.last + 1].sum()) for span in aligned.tokens)
     blank_cost = float(frame_costs[torch.tensor(path) == emission.alphabet.blank].sum())
     lengths = torch.tensor([len(emission)]), torch.tensor([len(tokens)])
-    loss = float(ctc_loss(emission.log_probs[None], torch.tensor([tokens]), *lengths, emission.alphabet.blank))
+    loss = max(0.0, float(ctc_loss(emission.log_probs[None], torch.tensor([tokens]), *lengths, emission.alphabet.blank)))
     reference = emission.alphabet.normalise(text)
     words, characters = word_errors(reference, heard.text), character_errors(reference, heard.text)
     return Reference(aligned, heard, costs, blank_cost, loss, words, characters)

@@ -23,6 +23,7 @@ from asr_core.emission import Emission
 from asr_core.sound import Sound
 from asr_core.text import Alphabet
 from asr_core.transcription import Transcription
+from asr_core.viterbi import Lattice, best_path
 
 if TYPE_CHECKING:
     from asr_core.transcriber import Transcriber
@@ -94,19 +95,12 @@ class Batch:
     @cached_property
     def aligned(self) -> Transcription | None:
         """The target along the path that costs this loss least; None where it has no path, or torch refuses."""
-        emission, target = self.emission, self.target
-        blank_label = target == self.blank
-        target = torch.where(blank_label, len(self.alphabet), target)[None]  # (1, L)
-        needed = int(frames_needed(target, self.target_lengths[:1]))
-        if needed > len(emission) or int(self.input_lengths.max()) > len(self.log_probs):
+        emission = self.emission
+        if not len(emission) or int(self.input_lengths.max()) > len(self.log_probs):
             return None
-        # The loss takes a blank among the labels for a letter that sounds like the blank, so it gets a column of its own:
-        # higher by a hair, since torchaudio's forced_align takes neither of two best ways that are exactly equal.
-        scores = emission.log_probs.double()
-        columns = torch.cat([scores, scores[:, self.blank, None] + 1e-6], dim=1)  # (T', V + 1)
-        path, _ = torchaudio.functional.forced_align(columns[None], target, blank=self.blank)
-        path = [self.blank if token == len(self.alphabet) else token for token in path[0].tolist()]
-        return Transcription.of_path(tuple(path), emission, self.sound)
+        # The loss takes a blank among the labels for a letter that sounds like the blank; so does the lattice.
+        path = best_path(emission.log_probs.numpy(), Lattice.of_text(self.target.tolist(), self.blank))
+        return None if path is None else Transcription.of_path(path, emission, self.sound)
 
 
 class Clip:
@@ -206,7 +200,14 @@ class Mistake:
 
     def on(self, clip: Clip) -> tuple[Batch, Batch]:
         """What the right code and this code give to the loss. Raises MistakeError."""
-        return clip.padded if self.in_a_batch else clip.alone, self.make(clip)
+        right = clip.padded if self.in_a_batch else clip.alone
+        if right.aligned is None:  # of another model's reading, which may have more frames
+            needed = int(frames_needed(right.targets[:1], right.target_lengths[:1]))
+            raise MistakeError(
+                f"The text is too long for the model that mistakes are made with: it needs at least {needed} frames, and "
+                f"the model hears {len(right.emission)} in this recording. Type a shorter sentence."
+            )
+        return right, self.make(clip)
 
 
 def _scores(change: Callable[[Tensor], Tensor]) -> Callable[[Clip], Batch]:

@@ -13,6 +13,7 @@ from asr_core.merge import FORMATS as MERGED
 from asr_core.merge import export_merge
 from asr_core.page import reference_times
 from asr_core.page.explorer import LATEST, Explorer
+from asr_core.page.plain import plain
 from asr_core.reference import align
 from asr_core.text import TextError
 from asr_core.viewer.parts import Parts, beside
@@ -33,17 +34,18 @@ DOWNLOAD = "(file) => Object.assign(document.createElement('a'), {href: file.url
 
 
 def build(tab: gr.Tab, explorer: Explorer) -> None:
-    def align_reference(lanes: list[Lane] | None, text: str) -> tuple[list[Lane], list[Lane], dict]:
-        """The lanes with the typed sentence as the second, and the button that offers a spelling."""
-        if lanes is None:
+    def align_reference(lanes: list[Lane] | None, parts: Parts | None, text: str) -> tuple:
+        """The lanes with the typed sentence as the second, twice, and the button that offers a spelling. When it cannot be
+        aligned, what was heard alone: an earlier sentence would look as if it were this one."""
+        if lanes is None or parts is None:
             raise gr.Error(NOTHING_YET, print_exception=False)
         try:
             lanes = beside(reference_lanes(align(heard_in(lanes), text)), lanes[0].track)
-        except TextError as error:
-            gr.Warning(str(error))
-            return gr.skip(), gr.skip(), gr.update(visible=bool(error.suggestion), value=OFFER + error.suggestion)
-        except AlignmentError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+        except (AlignmentError, TextError) as error:
+            gr.Warning(plain(str(error)))
+            offer = error.suggestion if isinstance(error, TextError) else ""
+            heard = parts[lanes[0].reading.sound.part.number - 1] if lanes[-1].reference else gr.skip()
+            return heard, heard, gr.update(visible=bool(offer), value=OFFER + offer)
         return lanes, lanes, gr.update(visible=False)
 
     def taker(name: str) -> Callable:
@@ -80,9 +82,9 @@ def build(tab: gr.Tab, explorer: Explorer) -> None:
         saves = [(gr.Button(label, size="sm", min_width=60), name) for name, label in SAVES.items()]
     download = gr.File(visible="hidden")
     aligned = [view, lanes, suggestion]
-    typed = gr.on([truth.submit, align_button.click], align_reference, [lanes, truth], aligned, **LATEST)
+    typed = gr.on([truth.submit, align_button.click], align_reference, [lanes, explorer.parts, truth], aligned, **LATEST)
     offered = suggestion.click(lambda offer: offer.removeprefix(OFFER), suggestion, truth, api_visibility="private").then(
-        align_reference, [lanes, truth], aligned, **LATEST
+        align_reference, [lanes, explorer.parts, truth], aligned, **LATEST
     )
     widened = view.convention(chosen, None, convention, **LATEST)
     saves += reference_times.build(tab, explorer, convention, (typed, offered, widened))

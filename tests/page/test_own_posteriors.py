@@ -137,6 +137,35 @@ def test_pieces_of_words_without_a_sound_are_shown_by_both_decoders(tab, pieces)
     tab.locator("#broken").get_by_text("made with the sound, and this reading came without it").wait_for()
 
 
+def test_a_sentence_that_zeros_forbid_is_told_so_and_an_earlier_one_leaves_the_view(tab, tmp_path):
+    run = "z<img/src=x/onerror=window.sprung=1>"
+    labels = np.array([*"abcdefghijklmnopqrstuvwxy", run, " ", "_"])
+    said_in_it = [27 if letter == "_" else labels.tolist().index(letter) for letter in "al_l is wel_l"]
+    one_hot = np.eye(28, dtype=np.float32)[said_in_it]
+    np.savez(tmp_path / "sure.npz", log_probs=one_hot, labels=labels, blank=27, frame_duration_s=0.04)
+    drop(tab, tmp_path / "sure.npz")
+    titles = tab.locator(".ctc-lens .title strong")
+    for wrong, told in {
+        "all is wall": "“a” (character 9 of the text, in “wall”) cannot be placed: its probability is zero in every frame",
+        "all is wéll": "The model's alphabet lacks “é”. Nearest spelling: all is well",
+        "": "There is nothing to align: the text is empty.",
+        "all is well " * 9: "The text is too long for the audio",
+        f"all is {run}": f"“{run}” (character 8 of the text, in “{run}”) cannot be placed",
+    }.items():
+        type_reference(tab, "all is well")
+        tab.get_by_text("CTC loss over all paths 0.00 nats").wait_for()
+        assert titles.all_inner_texts() == ["heard", "reference"] and words_of(tab, 1) == ["all", "is", "well"]
+        type_reference(tab, wrong)
+        tab.get_by_text(told).first.wait_for()
+        tab.get_by_text("CTC loss over all paths").wait_for(state="detached")
+        assert titles.all_inner_texts() == ["letters alone", "beam search"], "what was heard, as it was before"
+        assert "Error" not in tab.locator(".ctc-lens").inner_text()
+        with tab.expect_download() as download:
+            tab.get_by_role("button", name="CTM", exact=True).click()
+        assert download.value.suggested_filename == "transcript.spike.ctm"
+    assert tab.locator("img[src=x]").count() == 0 and tab.evaluate("() => window.sprung") is None
+
+
 def test_a_recording_and_a_file_take_each_others_place(tab, clip, pieces, transcriber):
     tab.get_by_label("Letters alone").click()
     drop(tab, pieces)

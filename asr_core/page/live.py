@@ -16,6 +16,7 @@ from asr_core.audio import AudioError
 from asr_core.page.explorer import LATEST, MODEL_QUEUE, NOTHING_NEW, Explorer, show
 from asr_core.stream import Stream
 from asr_core.transcriber import Transcriber
+from asr_core.transcription import Transcription
 from asr_core.viewer.component import STATIC
 from asr_core.viewer.payload import Lane
 
@@ -40,7 +41,11 @@ CSS = """
 
 
 class Speakers:
-    """The talks that are going on, each under a number that only its own page knows. Nothing outlives its talk."""
+    """The talks that are going on, each under a number that only its own page knows. Nothing outlives its talk.
+
+    Gradio calls from many threads. Whatever looks for a talk, begins or ends one holds `lock`; a talk's stream is used under
+    the talk's own, so that nobody waits for another's sound.
+    """
 
     def __init__(self, transcriber: Transcriber) -> None:
         self.transcriber = transcriber
@@ -60,21 +65,38 @@ class Speakers:
         stream, own = self.talk(name)
         if stream is None:
             return {"error": f"{MOST_SPEAKERS} people are speaking already. Try again in a minute, or upload a recording."}
-        if stream.received > LONGEST_S * stream.rate:
-            return {"error": f"A talk may last {LONGEST_S / 60:.0f} minutes here. Stop and begin another."}
-        try:
-            with own:
+        with own:
+            if stream.received > LONGEST_S * stream.rate:
+                return {"error": f"A talk may last {LONGEST_S / 60:.0f} minutes here. Stop and begin another."}
+            try:
                 caption = stream.feed(pieces, rate) if len(pieces) else stream.caption
-        except AudioError as error:
-            return {"error": str(error)}
-        return {"committed": caption.committed[-2_000:], "tail": caption.tail, "seconds": stream.received / stream.rate}
+            except AudioError as error:
+                return {"error": str(error)}
+            return {"committed": caption.committed[-2_000:], "tail": caption.tail, "seconds": stream.received / stream.rate}
+
+    def recent(self, name: str) -> Transcription | None:
+        """The last seconds of a talk, as they are read now; None without a talk, or before there is sound."""
+        with self.lock:
+            stream, own = self.talks.get(name, (None, None))
+        if stream is None:
+            return None
+        with own:
+            return stream.recent(SHOWN_S)
+
+    def finish(self, name: str) -> Transcription | None:
+        """Ends a talk: all of it, as one result. None without a talk. Raises AudioError for what is no speech."""
+        stream, own = self.end(name) or (None, None)
+        if stream is None:
+            return None
+        with own:
+            return stream.finish()
 
     def talk(self, name: str) -> tuple[Stream | None, threading.Lock]:
         """The talk of that number, new if it is unknown; None when there are too many."""
         now = monotonic()
         with self.lock:
             for old in [old for old, heard in self.heard.items() if now - heard > FORGOTTEN_S]:
-                self.end(old)
+                self._forget(old)
             if name not in self.talks:
                 if len(self.talks) >= MOST_SPEAKERS:
                     return None, self.lock
@@ -83,6 +105,11 @@ class Speakers:
             return self.talks[name]
 
     def end(self, name: str) -> tuple[Stream, threading.Lock] | None:
+        with self.lock:
+            return self._forget(name)
+
+    def _forget(self, name: str) -> tuple[Stream, threading.Lock] | None:
+        """For those who hold the lock."""
         self.heard.pop(name, None)
         return self.talks.pop(name, None)
 
@@ -95,23 +122,16 @@ def build(explorer: Explorer) -> None:
 
     def show_recent(event: gr.EventData) -> Any:
         """The last seconds, in the view."""
-        stream, own = speakers.talks.get(event.id, (None, None))
-        if stream is None:
-            return gr.skip()
-        with own:
-            recent = stream.recent(SHOWN_S)
+        recent = speakers.recent(event.id)
         return gr.skip() if recent is None else [Lane("live", recent)]
 
     def finish(event: gr.EventData) -> tuple:
         """The whole talk, as any other recording."""
-        stream, own = speakers.end(event.id) or (None, None)
-        if stream is None:
-            return NOTHING_NEW
         try:
-            with own:
-                return show([Lane("live", stream.finish())])
+            talk = speakers.finish(event.id)
         except AudioError as error:
             raise gr.Error(str(error), print_exception=False) from error
+        return NOTHING_NEW if talk is None else show([Lane("live", talk)])
 
     gr.Markdown("Speak, and read along. The words of the last three seconds may still change; what is older stays.")
     captions = gr.HTML(

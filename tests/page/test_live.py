@@ -1,6 +1,8 @@
 """Live captions, spoken into Chromium's fake microphone; and the server's side of them, fed by hand."""
 
 import base64
+import threading
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -62,6 +64,75 @@ def test_two_speakers_never_hear_each_other(speakers):
         stream, _ = speakers.end(name)
         assert np.abs(stream.finish().sound.samples - samples).max() < 1e-4
     assert not speakers.talks and not speakers.heard
+
+
+def test_a_talk_that_ends_while_the_others_are_looked_through_waits_its_turn(speakers):
+    """Whoever speaks is in the middle of looking for silent talks when somebody else's ends."""
+    piece, comes = speech_like(0.25), threading.Event()
+    for name in "abc":
+        speakers.feed(message(piece, name))
+
+    class Door:
+        """The lock, which tells that the other one is before it."""
+
+        def __init__(self, lock):
+            self.lock = lock
+
+        def __enter__(self):
+            if threading.current_thread() is other:
+                comes.set()
+            self.lock.acquire()
+
+        def __exit__(self, *_):
+            self.lock.release()
+
+    class Slow(dict):
+        """Its items, between the first two of which the other one comes, and is through or waits."""
+
+        def items(self):
+            for number, item in enumerate(super().items()):
+                if number == 1:
+                    other.start()
+                    comes.wait()
+                yield item
+
+    def leave():
+        speakers.finish("c")
+        comes.set()
+
+    other = threading.Thread(target=leave)
+    speakers.lock, speakers.heard = Door(speakers.lock), Slow(speakers.heard)
+    assert "error" not in speakers.feed(message(piece, "a"))
+    other.join()
+    assert list(speakers.talks) == list(dict.keys(speakers.heard)) == ["a", "b"]
+
+
+def test_nobody_looks_at_the_talks_without_the_lock(speakers, monkeypatch):
+    looked = []
+
+    def watched(kind: type) -> type:
+        def method(name: str):
+            def look(self, *arguments):
+                looked.append((name, speakers.lock.locked()))
+                return getattr(kind, name)(self, *arguments)
+
+            return look
+
+        names = ("__getitem__", "__setitem__", "__contains__", "__iter__", "__len__", "get", "items", "pop")
+        return type("Watched", (kind,), {name: method(name) for name in names})
+
+    speakers.talks, speakers.heard = watched(OrderedDict)(), watched(dict)()
+    piece = speech_like(1.0)
+    for number in range(live.MOST_SPEAKERS + 1):
+        speakers.feed(message(piece, str(number)))
+    assert speakers.recent("0").duration_s == pytest.approx(1.0, abs=0.1)
+    assert speakers.finish("0").duration_s == pytest.approx(1.0, abs=0.1)
+    assert speakers.recent("0") is speakers.finish("0") is None
+    now = live.monotonic()
+    monkeypatch.setattr(live, "monotonic", lambda: now + live.FORGOTTEN_S + 1)
+    speakers.feed(message(piece, "later"))
+    speakers.end("later")
+    assert len(looked) > 40 and all(locked for _, locked in looked), [name for name, locked in looked if not locked]
 
 
 def test_beyond_so_many_speakers_one_is_told_to_wait_and_silent_ones_are_forgotten(speakers, monkeypatch):

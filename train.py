@@ -86,7 +86,12 @@ def arguments() -> argparse.Namespace:
     data.add_argument("--exclude-speakers", type=Path, metavar="FILE", help="speakers to keep out of training, one a line")
     run = parser.add_argument_group("run")
     run.add_argument("--out", type=Path, default=Path("runs/latest"), help="folder of the run (default: runs/latest)")
-    run.add_argument("--init-from", metavar="CHECKPOINT", help="start from the weights of a checkpoint folder or Hub id")
+    run.add_argument(
+        "--init-from",
+        metavar="CHECKPOINT",
+        help="start from the weights of a checkpoint folder or Hub id or, with the presets base and tiny, of a Whisper: "
+        "hf:ORG/NAME, hf:FOLDER, ct2:FOLDER (docs/whisper.md)",
+    )
     run.add_argument("--max-minutes", type=float, default=math.inf, help="stop cleanly after this long; run again to go on")
     run.add_argument("--threads", type=int, default=1, help="torch threads; more than one only on an idle machine (1)")
     run.add_argument("--workers", type=int, default=1, help="processes that decode audio; 0 for none (1)")

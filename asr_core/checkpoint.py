@@ -5,6 +5,7 @@ NAME/config.json         format, alphabet, features, encoder, training, metrics
 NAME/language_model.safetensors   what a beam search may heed, where there is one
 NAME/replay.safetensors  what it made of three clips while it was trained, where the training was recorded
 NAME/README.md           the model card, where somebody wrote one
+NAME/LICENSE.whisper     OpenAI's notice, where the training began with Whisper's weights
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from asr_core import hub, language_model, quantisation, replay
+from asr_core import hub, language_model, origin, quantisation, replay
 from asr_core.cards import CARD, card_of, licence_of
 from asr_core.features import FeatureConfig, LogMel
 from asr_core.files import readable
@@ -35,7 +36,7 @@ from asr_core.windows import ALIGNED
 
 FORMAT = 1
 WEIGHTS, CONFIG, LANGUAGE_MODEL = "model.safetensors", "config.json", "language_model.safetensors"
-FILES = (WEIGHTS, CONFIG, LANGUAGE_MODEL, replay.FILE, CARD)  # all that a checkpoint may have
+FILES = (WEIGHTS, CONFIG, LANGUAGE_MODEL, replay.FILE, CARD, origin.NOTICE_FILE)  # all that one may have
 TUNED = ("weight", "word_bonus", "prior_weight", "prior", "phone_weight")  # of the language model, with this recogniser
 LARGEST_CONFIG = 1_000_000  # bytes: the history of a thousand epochs is 150 kB
 LARGEST_HEADER = 1_000_000  # bytes of a weights file that are no weights: 100 for each tensor
@@ -105,14 +106,14 @@ class Checkpoint:
         return LogMel(self.features)
 
     def save(self, folder: Path, compressed: bool = False) -> None:
-        """Write weights, language model, replay and configuration, all or, after a crash, none. compressed: matrices in 8
+        """Write weights, words, replay, configuration and notices, all or, after a crash, none. compressed: matrices in 8
         bits."""
-        files = {WEIGHTS: self.weights(compressed), CONFIG: self.config()}
+        files = {WEIGHTS: self.weights(compressed), CONFIG: self.config(), **origin.notices(self.training)}
         if self.language_model:
             files[LANGUAGE_MODEL] = self.language_model.to_bytes()
         if self.replay:
             files[replay.FILE] = self.replay.to_bytes()
-        write_together(folder, files)
+        write_together(folder, files | origin.notices(self.training))
 
     def save_config(self, folder: Path) -> None:
         """Write everything but the weights and the words, atomically."""
@@ -186,6 +187,7 @@ def _fetch(source: str) -> Path:
     if not hub.SHAPE.fullmatch(source):
         raise CheckpointError(f"There is no checkpoint folder {source}. Name a folder with {CONFIG} and {WEIGHTS} in it.")
     try:
+        _read_config(hub.fetch(source, (CONFIG,)))  # another kind of model is refused before its weights come
         return hub.fetch(source, FILES)
     except hub.HubError as error:
         raise CheckpointError(f"There is no folder {source} here. {error}") from error
@@ -205,8 +207,10 @@ def _read_config(folder: Path) -> dict:
         ) from error
     found = config.get("format") if isinstance(config, dict) else None
     if found != FORMAT:
+        of_transformers = isinstance(config, dict) and "model_type" in config
         raise CheckpointError(
             f"{folder.name}/{CONFIG} has format {reprlib.repr(found)}; this version reads format {FORMAT}."
+            + " It is of transformers, whose models are named hf:ORG/NAME or hf:FOLDER." * of_transformers
         )
     return config
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from asr_core import checkpoint, hub
+from asr_core import checkpoint, hub, origin
 from asr_core.cards import CARD
 from asr_core.checkpoint import Checkpoint
 from asr_core.transaction import locate
@@ -32,6 +32,7 @@ def push(folder: Path, name: str) -> str:
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
     sources: dict[str, Path | bytes] = {file: path for file in FILES if (path := locate(folder, file)).exists()}
+    sources = origin.notices(model.training) | sources
     sources.setdefault(CARD, card(model, name).encode())
     additions = [CommitOperationAdd(file, source) for file, source in sources.items()]
     api = HfApi()
@@ -59,6 +60,8 @@ def card(model: Checkpoint, name: str) -> str:
     ]
     hours = model.training.get("hours")
     trained = f"trained on {hours:.1f} hours of speech" if isinstance(hours, int | float) else "trained with CTC Lens"
+    if began := origin.told_by(model.training):
+        trained += f", from the weights of `{began}` on"
     return f"""---
 library_name: pytorch
 pipeline_tag: automatic-speech-recognition

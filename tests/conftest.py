@@ -1,6 +1,7 @@
 """One thread, no network, seeded examples; and the clips, encoders and checkpoints of `synthetic`, as fixtures."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ import soundfile as sf
 import torch
 from hypothesis import settings
 from synthetic import RATE, TINY, speech_like, tiny_encoder, tiny_model
+
+LONGEST_S = 5  # of the processor, for what must come soon
 
 torch.set_num_threads(1)
 settings.register_profile("ctc-lens", deadline=None, derandomize=True, database=None)
@@ -55,6 +58,23 @@ def little_memory():
     resource.setrlimit(resource.RLIMIT_AS, (in_use + 1_000_000_000, hard))
     yield
     resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+@pytest.fixture
+def soon():
+    """Lets the test have five seconds of the processor, and a minute of waiting: others may be busy here."""
+
+    def stop(*_):
+        raise AssertionError(f"It was not refused within {LONGEST_S} s.")
+
+    before = [signal.signal(each, stop) for each in (signal.SIGPROF, signal.SIGALRM)]
+    signal.setitimer(signal.ITIMER_PROF, LONGEST_S)
+    signal.alarm(60)
+    yield
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    signal.alarm(0)
+    for each, handler in zip((signal.SIGPROF, signal.SIGALRM), before, strict=True):
+        signal.signal(each, handler)
 
 
 @pytest.fixture

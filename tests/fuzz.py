@@ -24,14 +24,16 @@ import numpy as np
 import torch
 from safetensors.torch import save as save_tensors
 from synthetic import RATE, speech_like, tiny_model
+from whispers import ct2_folder, hub_folder, small_encoder
 
-from asr_core import AudioError, EvidenceError, PosteriorsError, Transcriber, checkpoint, diagnose, posteriors
+from asr_core import AudioError, EvidenceError, PosteriorsError, Transcriber, checkpoint, diagnose, posteriors, whisper
 from asr_core.checkpoint import CONFIG, LANGUAGE_MODEL, WEIGHTS, CheckpointError
 from asr_core.data.prepare import read_corpus
 from asr_core.data.utterances import DataError, read_speakers, read_utterances
 from asr_core.doctor.example import sick_batch
 from asr_core.doctor.reading import read as read_batch
 from asr_core.export import export_lanes
+from asr_core.features import WHISPER
 from asr_core.kneser_ney import estimate
 from asr_core.merge import export_merge
 from asr_core.recordings import find_recordings
@@ -102,6 +104,26 @@ def use(model: checkpoint.Checkpoint) -> None:
             model.replay.sound(clip)
             for moment in range(len(model.replay.snapshots)):
                 model.replay.emission(moment, clip)
+
+
+def part_of_a_whisper(prefix: str, make: Callable[[Path], Path], name: str) -> Target:
+    """A file that a training may begin with, and that somebody may take for a checkpoint."""
+
+    @cache
+    def copy() -> Path:
+        return make(folder() / f"{prefix} {name}") / name
+
+    good = cache(lambda: copy().read_bytes())
+
+    def feed(data: bytes) -> None:
+        good()
+        copy().write_bytes(data)
+        with suppress(CheckpointError):
+            whisper.refuse(f"{prefix}:{copy().parent}")
+        with suppress(CheckpointError):
+            whisper.load(small_encoder(), WHISPER, f"{prefix}:{copy().parent}")
+
+    return Target(good, feed)
 
 
 def feed_manifest(data: bytes) -> None:
@@ -207,6 +229,9 @@ TARGETS = {
     "weights": part_of_a_checkpoint(WEIGHTS),
     "words": part_of_a_checkpoint(LANGUAGE_MODEL),
     "replay": part_of_a_checkpoint(REPLAY),
+    "ctranslate2": part_of_a_whisper("ct2", ct2_folder, "model.bin"),
+    "whisper-weights": part_of_a_whisper("hf", hub_folder, whisper.WEIGHTS),
+    "whisper-config": part_of_a_whisper("hf", hub_folder, whisper.CONFIG),
     "manifest": Target(MANIFEST.encode, feed_manifest),
     "npz": Target(sick_batch, feed_batch("npz")),
     "npy": Target(one_array, feed_array),

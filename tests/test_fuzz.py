@@ -9,6 +9,7 @@ from fuzz import SEEDS, TARGETS, batch, feed_batch, folder
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from whispers import entry, model_bin, variables, whisper_weights
 
 SEED_FILES = sorted(SEEDS.glob("*/*"))
 
@@ -83,17 +84,23 @@ def changed(draw, whole: object) -> object:
     return whole[""]
 
 
-@settings(max_examples=250)
-@given(st.data())
-def test_a_configuration_with_any_value_anywhere_is_used_or_refused(data):
-    config = json.loads(TARGETS["config"].good())
-    for _ in range(data.draw(st.integers(1, 2))):
-        config = changed(data.draw, config)
-        assume(isinstance(config, dict))
-    TARGETS["config"].feed(json.dumps(config).encode())
+@pytest.mark.parametrize("name", ["config", "whisper-config"])
+def test_a_configuration_with_any_value_anywhere_is_used_or_refused(name):
+    good = json.loads(TARGETS[name].good())
+
+    @settings(max_examples=250)
+    @given(st.data())
+    def feed(data):
+        config = good
+        for _ in range(data.draw(st.integers(1, 2))):
+            config = changed(data.draw, config)
+            assume(isinstance(config, dict))
+        TARGETS[name].feed(json.dumps(config).encode())
+
+    feed()
 
 
-@pytest.mark.parametrize("name", ["weights", "words", "replay", "safetensors"])
+@pytest.mark.parametrize("name", ["weights", "words", "replay", "safetensors", "whisper-weights"])
 def test_a_safetensors_file_with_any_header_is_used_or_refused(name):
     good = TARGETS[name].good()
     (length,) = struct.unpack("<Q", good[:8])
@@ -112,6 +119,32 @@ def test_a_safetensors_file_with_any_header_is_used_or_refused(name):
         TARGETS[name].feed(struct.pack("<Q", len(text)) + text + rest)
 
     feed()
+
+
+four_bytes = st.integers(0, 2**32 - 1) | st.integers(0, 99)
+any_claim = st.fixed_dictionaries(
+    {},
+    optional={
+        "rank": st.integers(0, 255),
+        "dimensions": st.lists(four_bytes, max_size=5).map(tuple),
+        "type": st.integers(0, 255) | st.integers(0, 6),
+        "size": four_bytes,
+    },
+)
+
+
+@settings(max_examples=250)
+@given(st.data())
+def test_a_model_bin_that_claims_anything_is_used_or_refused(data):
+    made = variables(whisper_weights())
+    names = st.sampled_from([*sorted(made), "nothing"]) | st.binary(max_size=9)
+    wrong = data.draw(st.dictionaries(st.sampled_from(sorted(made)), st.tuples(names, any_claim), max_size=2))
+    entries = [entry(wrong[n][0], array, **wrong[n][1]) if n in wrong else entry(n, array) for n, array in made.items()]
+    options = {"count": four_bytes, "alias_count": four_bytes, "version": four_bytes, "revision": four_bytes}
+    given = data.draw(st.fixed_dictionaries({}, optional=options))
+    TARGETS["ctranslate2"].feed(
+        model_bin(entries=entries, aliases=data.draw(st.lists(st.tuples(names, names), max_size=3)), **given)
+    )
 
 
 any_array = arrays.arrays(

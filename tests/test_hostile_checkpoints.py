@@ -3,7 +3,6 @@
 import json
 import os
 import pickle
-import signal
 import struct
 from dataclasses import replace
 
@@ -18,8 +17,6 @@ from asr_core import checkpoint
 from asr_core.checkpoint import CONFIG, LANGUAGE_MODEL, LARGEST_CONFIG, WEIGHTS, CheckpointError
 from asr_core.replay import FILE as REPLAY
 
-LONGEST_S = 5
-
 
 @pytest.fixture
 def folder(tmp_path):
@@ -27,23 +24,6 @@ def folder(tmp_path):
     model = tiny_model()
     replace(model, language_model=WORDS[0], replay=story(model, 2)).save(tmp_path / "evil", compressed=True)
     return tmp_path / "evil"
-
-
-@pytest.fixture
-def soon():
-    """Lets the test have five seconds of the processor, and a minute of waiting: others may be busy here."""
-
-    def stop(*_):
-        raise AssertionError(f"It was not refused within {LONGEST_S} s.")
-
-    before = [signal.signal(each, stop) for each in (signal.SIGPROF, signal.SIGALRM)]
-    signal.setitimer(signal.ITIMER_PROF, LONGEST_S)
-    signal.alarm(60)
-    yield
-    signal.setitimer(signal.ITIMER_PROF, 0)
-    signal.alarm(0)
-    for each, handler in zip((signal.SIGPROF, signal.SIGALRM), before, strict=True):
-        signal.signal(each, handler)
 
 
 def setting(*keys, to):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,28 +39,28 @@ def load(name: str) -> SampleModel:
         import transformers  # here, since it is optional and takes seconds to import
     except ImportError as error:
         raise CheckpointError(NOT_INSTALLED.format(name)) from error
-    folder = Path(name)
+    folder, on_hub = Path(name), not os.path.isdir(name)
     shown, card = folder.resolve().name, card_of(folder)  # strangers need not know where it lies
-    if not folder.is_dir():
+    if on_hub:
         shown, card = name, f"https://huggingface.co/{name}"
-        try:
-            folder = hub.fetch(name, PATTERNS)
-        except hub.HubError as error:
-            raise CheckpointError(str(error)) from error
+        folder = _fetch(name, ("*.json",))  # what it is, before its weights come
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # of a dozen libraries' kinds
+        raise CheckpointError(f"transformers cannot load {name}: {_first_sentence(error)}") from error
+    if type(config) not in transformers.MODEL_FOR_CTC_MAPPING:
+        raise CheckpointError(f"{name} is a {config.model_type} model, which has no CTC head.")
+    if on_hub:
+        folder = _fetch(name, PATTERNS)
     if not list(folder.glob(WEIGHTS)):
         raise CheckpointError(f"{name} holds no safetensors, and pickled weights, which may hold code, are not read.")
     try:
-        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        if type(config) not in transformers.MODEL_FOR_CTC_MAPPING:
-            raise CheckpointError(f"{name} is a {config.model_type} model, which has no CTC head.")
         extractor = transformers.AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=False)
         # Phones are read, never made of words: that would need a program beside Python.
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, do_phonemize=False)
         options = {"config": config, "trust_remote_code": False, "use_safetensors": True, "dtype": torch.float32}
         model, story = transformers.AutoModelForCTC.from_pretrained(folder, **options, output_loading_info=True)
-    except CheckpointError:
-        raise
-    except Exception as error:  # of a dozen libraries' kinds
+    except Exception as error:
         raise CheckpointError(f"transformers cannot load {name}: {_first_sentence(error)}") from error
     _require_head(name, model, story)
     blank = config.pad_token_id
@@ -72,6 +74,13 @@ def load(name: str) -> SampleModel:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"{name} cannot hear: {_first_sentence(error)}") from error
+
+
+def _fetch(name: str, patterns: Sequence[str]) -> Path:
+    try:
+        return hub.fetch(name, patterns)
+    except hub.HubError as error:
+        raise CheckpointError(str(error)) from error
 
 
 def _require_head(name: str, model: nn.Module, story: dict) -> None:

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 
+from asr_core import adapters
 from asr_core.benchmark import LEAST, MOST, benchmark
 from asr_core.many import cores
 
@@ -23,6 +24,8 @@ def add(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
 
 def run(args: argparse.Namespace) -> int:
     seconds, effort_s, starts = ([1.0], 0.0, 1) if args.smoke else ([3.0, 10.0, 30.0], 2.0, 3)
+
+    adapters.load_own(args.checkpoint)  # what is wrong with it is told before anything is measured
 
     def report(doing: str) -> None:
         print(f"measuring: {doing}", file=sys.stderr)

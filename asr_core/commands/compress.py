@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from asr_core import CheckpointError, checkpoint
+from asr_core import CheckpointError, adapters, checkpoint
 
 
 def add(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
@@ -17,7 +17,7 @@ def add(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
 
 
 def run(args: argparse.Namespace) -> int:
-    folder = checkpoint.find(args.source)
+    folder = adapters.find_own(args.source)
     if args.out.exists() and args.out.samefile(folder):
         raise CheckpointError(f"{args.out} would lose its own weights, which 8 bits do not give back. Name another folder.")
     weights = checkpoint.load(folder).weights(compressed=True)

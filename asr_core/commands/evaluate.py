@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from asr_core import Transcriber, checkpoint
+from asr_core import Transcriber, adapters
 from asr_core.beam import beam_text
 from asr_core.data.batches import evaluation_batches
 from asr_core.data.utterances import DataError, Utterance, read_speakers, read_utterances, split_speakers
@@ -46,7 +46,7 @@ def corpus(args: argparse.Namespace) -> list[Utterance]:
 
 
 def run(args: argparse.Namespace) -> int:
-    transcriber = Transcriber(checkpoint.load(args.checkpoint))
+    transcriber = Transcriber(adapters.load_own(args.checkpoint))
     model = transcriber.model
     batches = evaluation_batches(corpus(args), model.log_mel(), model.alphabet, model.encoder.output_lengths)
 

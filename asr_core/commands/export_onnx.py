@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from asr_core import checkpoint
+from asr_core import adapters
 from asr_core.onnx_export import LENGTHS, TIMED, export
 
 
@@ -20,7 +20,7 @@ def add(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
 
 
 def run(args: argparse.Namespace) -> int:
-    model = checkpoint.load(args.source)
+    model = adapters.load_own(args.source)
     made = export(model, args.out)
     print(
         f"{args.out}: {made.size / 1e6:.1f} MB. Over {len(LENGTHS)} lengths no log-probability differs from torch's by more "

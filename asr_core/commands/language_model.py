@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from asr_core import DEFAULT_CHECKPOINT, CheckpointError, checkpoint
+from asr_core import DEFAULT_CHECKPOINT, CheckpointError, adapters, checkpoint
 from asr_core.commands.evaluate import add_corpus, corpus
 from asr_core.kneser_ney import estimate, perplexity
 from asr_core.language_model import LanguageModelError, load
@@ -90,7 +90,7 @@ def _tuned_folder(args: argparse.Namespace) -> Path:
     if args.out:
         if args.out.exists() and not args.out.is_dir():
             raise CheckpointError(f"{args.out} is a file. Name with --out a folder, which gets the whole checkpoint.")
-        return checkpoint.find(args.checkpoint or DEFAULT_CHECKPOINT)
+        return adapters.find_own(args.checkpoint or DEFAULT_CHECKPOINT)
     if not args.checkpoint:
         raise CheckpointError(
             "tune writes the weights it finds into a checkpoint. Name yours with --checkpoint FOLDER, or with --out FOLDER "

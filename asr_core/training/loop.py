@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from asr_core import checkpoint, doctor, replay
+from asr_core import checkpoint, doctor, origin, replay, whisper
 from asr_core.checkpoint import Checkpoint, CheckpointError
 from asr_core.data.batches import Batch, Skipped, SpeechDataset, bucket, evaluation_batches, loader
 from asr_core.data.utterances import Utterance
@@ -67,6 +67,7 @@ class TrainingRun:
             config.optimiser, self.encoder, config.max_lr, config.weight_decay, config.head_rate
         )
         self.progress = {"epoch": 0, "batch": 0, "step": 0, "best_wer": None, "skipped": {}, "trained_s": 0.0, "history": []}
+        self.progress[origin.KEY] = origin.begun_with(init_from, start.training if start else {}) if init_from else ""
         if (out / STATE).exists():
             self.resume()
         if processes.rank():  # the first process has the run's own random state; the others draw other dropout
@@ -78,8 +79,11 @@ class TrainingRun:
             self.recorder = Recorder(out / replay.FILE, valid, self.log_mel, self.alphabet, self.encoder, told)
         self.doctor = doctor.watch(self.encoder, blank=self.alphabet.blank, say=tqdm.write, steps_done=self.progress["step"])
 
-    def start_from(self, source: str) -> Checkpoint:
-        """The checkpoint whose weights the encoder has from now on."""
+    def start_from(self, source: str) -> Checkpoint | None:
+        """The checkpoint whose weights the encoder has from now on; None of a Whisper, which gives what it has of them."""
+        if whisper.is_named(source):
+            whisper.load(self.encoder, self.config.features, source)
+            return None
         start = checkpoint.load(source)
         if start.features != self.config.features:
             raise CheckpointError(f"{source} hears with other features than this preset. Choose its preset.")
@@ -126,7 +130,7 @@ class TrainingRun:
         if differing or numbers["utterances"] != len(self.train_utterances):
             what = ", ".join(differing) or "the training data"
             raise StateError(f"{self.out} holds a run with other settings ({what}). Repeat them, or choose another --out.")
-        self.progress = numbers["progress"]
+        self.progress |= numbers["progress"]
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16)
@@ -323,6 +327,7 @@ class TrainingRun:
     def export(self, folder: Path, figures: dict) -> None:
         training = {
             "config": self.config.as_dict(),
+            origin.KEY: self.progress[origin.KEY],
             "utterances": len(self.train_utterances),
             "hours": round(sum(utterance.duration_s for utterance in self.train_utterances) / 3600, 2),
             "epochs_done": self.progress["epoch"],

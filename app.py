@@ -27,7 +27,7 @@ except ImportError:
 import gradio as gr
 import torch
 
-from asr_core import DEFAULT_CHECKPOINT, CheckpointError, Transcriber
+from asr_core import DEFAULT_CHECKPOINT, CheckpointError, Transcriber, shipped
 from asr_core.data.utterances import read_manifest
 from asr_core.page import api, break_it, doctor, explorer, guard, learn, live, read, training
 from asr_core.page.visits import Visits
@@ -135,9 +135,8 @@ def give_freed_memory_back() -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Open the CTC Lens page.")
-    parser.add_argument(
-        "--checkpoint", default=str(DEFAULT_CHECKPOINT), metavar="MODEL", help="a folder, a Hub id, hf:..., torchaudio:..."
-    )
+    model = f"{shipped.listed()}, a folder, a Hub id, hf:..., torchaudio:..."
+    parser.add_argument("--checkpoint", default=str(DEFAULT_CHECKPOINT), metavar="MODEL", help=model)
     parser.add_argument(
         "--compare", action="append", default=[], metavar="MODEL", help="another, to show side by side; may be repeated"
     )

@@ -1,7 +1,6 @@
 """CTC Lens: train CTC recognisers, transcribe, and see how every letter came about."""
 
-from pathlib import Path
-
+from asr_core import shipped
 from asr_core.alignment import AlignmentError, Span
 from asr_core.audio import AudioError
 from asr_core.checkpoint import Checkpoint, CheckpointError
@@ -16,7 +15,7 @@ from asr_core.text import Alphabet, TextError
 from asr_core.transcriber import Transcriber
 from asr_core.transcription import Transcription
 
-DEFAULT_CHECKPOINT = Path(__file__).parent.parent / "checkpoints" / "fast"
+DEFAULT_CHECKPOINT = shipped.FOLDER / "fast"
 
 __all__ = ["DEFAULT_CHECKPOINT", "AlignmentError", "Alphabet", "AudioError", "Checkpoint", "CheckpointError", "CtcError"]
 __all__ += ["Diagnosis", "Emission", "EvidenceError", "Posteriors", "PosteriorsError", "Reference", "Sound", "Span"]

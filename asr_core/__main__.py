@@ -10,7 +10,16 @@ import contextlib
 import os
 import sys
 
-from asr_core import DEFAULT_CHECKPOINT, AlignmentError, AudioError, CheckpointError, EvidenceError, TextError, WorkersLost
+from asr_core import (
+    DEFAULT_CHECKPOINT,
+    AlignmentError,
+    AudioError,
+    CheckpointError,
+    EvidenceError,
+    TextError,
+    WorkersLost,
+    shipped,
+)
 from asr_core.benchmark import BenchmarkError
 from asr_core.commands import (
     benchmark,
@@ -38,9 +47,10 @@ def main() -> int:
     description = "Transcribe speech, align text with it, and measure a model."
     parser = argparse.ArgumentParser(prog="python -m asr_core", description=description)
     commands = parser.add_subparsers(dest="command", required=True)
+    model = f"{shipped.listed()}, a folder, or a Hub id"
     for module in (transcribe, evaluate, diagnose, benchmark, prepare, language_model, compress, push, export_onnx):
         for command in module.add(commands):  # those that need a model
-            command.add_argument("--checkpoint", default=str(DEFAULT_CHECKPOINT), metavar="DIR_OR_HUB_ID")
+            command.add_argument("--checkpoint", default=str(DEFAULT_CHECKPOINT), metavar="MODEL", help=model)
     args = parser.parse_args()
     sys.stdout.reconfigure(errors="backslashreplace")  # the name of a file may be no text
     try:

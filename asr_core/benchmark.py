@@ -28,7 +28,7 @@ import torchaudio
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asr_core import audio, checkpoint
+from asr_core import audio, checkpoint, shipped
 from asr_core.beam import beam_text
 from asr_core.checkpoint import Checkpoint
 from asr_core.decoding import greedy_decode
@@ -220,7 +220,8 @@ def benchmark(
 
     Raises BenchmarkError.
     """
-    source = os.path.abspath(source) if os.path.isdir(source) else source
+    folder = shipped.folder_of(source)
+    source = os.path.abspath(folder) if os.path.isdir(folder) else source
     rows: list[dict[str, Any]] = []
     with TemporaryDirectory() as folder:
         clips = [str(path) for path in write_clips(Path(folder), seconds)]

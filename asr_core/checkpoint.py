@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from asr_core import hub, language_model, origin, quantisation, replay
+from asr_core import hub, language_model, origin, quantisation, replay, shipped
 from asr_core.cards import CARD, card_of, licence_of
 from asr_core.features import FeatureConfig, LogMel
 from asr_core.files import readable
@@ -30,6 +30,7 @@ from asr_core.language_model import LanguageModel
 from asr_core.models import Encoder, build_encoder, describe_encoder
 from asr_core.replay import Replay, ReplayError
 from asr_core.settings import require_number, require_numbers
+from asr_core.shipped import CheckpointError
 from asr_core.text import Alphabet
 from asr_core.transaction import locate, write_one, write_together
 from asr_core.windows import ALIGNED
@@ -42,10 +43,6 @@ LARGEST_CONFIG = 1_000_000  # bytes: the history of a thousand epochs is 150 kB
 LARGEST_HEADER = 1_000_000  # bytes of a weights file that are no weights: 100 for each tensor
 MOST_PARAMETERS = 100_000_000  # three times those of the larger preset; more would be no fun on a CPU
 LONGEST_SENTENCE = 400  # characters of what is told about a file that may hold anything
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that is not there or cannot be used; the message says which and why."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +141,7 @@ class Checkpoint:
 
 
 def load(source: str | Path) -> Checkpoint:
-    """Read a folder, or fetch a Hub id such as "someone/model". Raises CheckpointError."""
+    """Read a shipped checkpoint by its name or a folder, or fetch a Hub id ("someone/model"). Raises CheckpointError."""
     folder = find(source)
     config = _read_config(folder)
     try:
@@ -163,8 +160,9 @@ def load(source: str | Path) -> Checkpoint:
     _load_weights(encoder, folder)
     words, story = _load_words(folder, config, alphabet), _load_replay(folder)
     beside = locate(folder, CARD).parent
-    card = card_of(beside) if os.path.isdir(source) else f"https://huggingface.co/{source}"
-    licence, name = licence_of(beside), Path(source).name
+    here = shipped.folder_of(source)
+    card = card_of(beside) if os.path.isdir(here) else f"https://huggingface.co/{source}"
+    licence, name = licence_of(beside), here.name
     return Checkpoint(name, encoder.eval(), features, alphabet, made, measured, words, story, card, licence)
 
 
@@ -179,13 +177,18 @@ def write_files(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def find(source: str | Path) -> Path:
-    """The folder itself, or that of a Hub id, which is fetched. Raises CheckpointError."""
-    return Path(source) if os.path.isdir(source) else _fetch(str(source))
+    """The folder itself, a shipped checkpoint's by its name, or that of a Hub id, which is fetched. Raises
+    CheckpointError."""
+    folder = shipped.folder_of(source)
+    return folder if os.path.isdir(folder) else _fetch(str(source))
 
 
 def _fetch(source: str) -> Path:
     if not hub.SHAPE.fullmatch(source):
-        raise CheckpointError(f"There is no checkpoint folder {source}. Name a folder with {CONFIG} and {WEIGHTS} in it.")
+        raise CheckpointError(
+            f"There is no checkpoint folder {source}. Name a folder with {CONFIG} and {WEIGHTS} in it, or a shipped "
+            f"checkpoint: {', '.join(shipped.names())}."
+        )
     try:
         _read_config(hub.fetch(source, (CONFIG,)))  # another kind of model is refused before its weights come
         return hub.fetch(source, FILES)

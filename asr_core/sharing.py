@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from asr_core import checkpoint, hub, origin
+from asr_core import checkpoint, hub, origin, shipped
 from asr_core.cards import CARD
 from asr_core.checkpoint import Checkpoint
 from asr_core.transaction import locate
@@ -16,12 +16,13 @@ class SharingError(ValueError):
     """A checkpoint that could not be shared; the message says why."""
 
 
-def push(folder: Path, name: str) -> str:
+def push(source: str | Path, name: str) -> str:
     """The files of a checkpoint of ours as one commit to the Hub id `name`, which is made if it is not there -> its address.
 
-    A folder without a card gets one from its figures. Raises SharingError, and checkpoint.CheckpointError for a folder that
-    could not be loaded from there.
+    source: a folder, or a shipped checkpoint by its name. A folder without a card gets one from its figures. Raises
+    SharingError, and checkpoint.CheckpointError for a folder that could not be loaded from there.
     """
+    folder = shipped.folder_of(source)
     if not folder.is_dir():
         raise SharingError(f"There is no checkpoint folder {folder}.")
     if not hub.SHAPE.fullmatch(name):

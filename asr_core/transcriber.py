@@ -42,7 +42,8 @@ class Transcriber:
 
     @classmethod
     def from_checkpoint(cls, source: str | Path) -> Transcriber:
-        """A checkpoint folder, a Hub id, or another library's model: adapters.load. Raises checkpoint.CheckpointError."""
+        """A shipped checkpoint by its name, a checkpoint folder, a Hub id, or another library's model: adapters.load. Raises
+        checkpoint.CheckpointError."""
         return cls(adapters.load(source))
 
     @cached_property

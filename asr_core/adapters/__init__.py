@@ -13,8 +13,9 @@ ADAPTERS = {"torchaudio": "torchaudio_bundle", "hf": "transformers_ctc"}  # pref
 
 
 def load(source: str | Path) -> Recogniser:
-    """A folder or Hub id of ours, "torchaudio:NAME" for a bundle of torchaudio.pipelines, or "hf:ORG/NAME" (or a folder) for
-    any AutoModelForCTC of transformers. What is not here yet is downloaded. Raises checkpoint.CheckpointError."""
+    """A shipped checkpoint by its name, a folder or Hub id of ours, "torchaudio:NAME" for a bundle of torchaudio.pipelines,
+    or "hf:ORG/NAME" (or a folder) for any AutoModelForCTC of transformers. What is not here yet is downloaded. Raises
+    checkpoint.CheckpointError."""
     whisper.refuse(str(source))
     prefix, colon, name = str(source).partition(":")
     if colon and prefix in ADAPTERS:
@@ -24,17 +25,18 @@ def load(source: str | Path) -> Recogniser:
 
 def load_own(source: str | Path) -> Checkpoint:
     """A folder or Hub id of ours, for what needs more than log-probabilities. Raises checkpoint.CheckpointError."""
-    _require_own(source)
+    require_own(source)
     return checkpoint.load(source)
 
 
 def find_own(source: str | Path) -> Path:
     """Its folder, fetched where it is a Hub id's. Raises checkpoint.CheckpointError."""
-    _require_own(source)
+    require_own(source)
     return checkpoint.find(source)
 
 
-def _require_own(source: str | Path) -> None:
+def require_own(source: str | Path) -> None:
+    """Raises checkpoint.CheckpointError for what is named as another library's model."""
     whisper.refuse(str(source))
     prefix, colon, _ = str(source).partition(":")
     if colon and prefix in ADAPTERS:

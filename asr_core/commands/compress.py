@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from asr_core import CheckpointError, adapters, checkpoint
+from asr_core import CheckpointError, adapters, checkpoint, shipped
 
 
 def add(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
     parser = commands.add_parser("compress", help="write a checkpoint with its matrices in 8 bits: half the size")
-    parser.add_argument("source", metavar="CHECKPOINT", help="a folder or a Hub id")
-    parser.add_argument("out", type=Path, metavar="FOLDER")
+    parser.add_argument("source", metavar="CHECKPOINT", help="a shipped one by its name, a folder, or a Hub id")
+    parser.add_argument("out", metavar="FOLDER")
     parser.set_defaults(run=run)
     return []
 
 
 def run(args: argparse.Namespace) -> int:
-    folder = adapters.find_own(args.source)
-    if args.out.exists() and args.out.samefile(folder):
-        raise CheckpointError(f"{args.out} would lose its own weights, which 8 bits do not give back. Name another folder.")
+    folder, out = adapters.find_own(args.source), shipped.target(args.out)
+    if out.exists() and out.samefile(folder):
+        raise CheckpointError(f"{out} would lose its own weights, which 8 bits do not give back. Name another folder.")
     weights = checkpoint.load(folder).weights(compressed=True)
-    checkpoint.write_files(args.out, checkpoint.read_files(folder) | {checkpoint.WEIGHTS: weights})
-    print(f"{args.out / checkpoint.WEIGHTS}: {len(weights) / 1e6:.1f} MB. Measure it again: python -m asr_core evaluate")
+    checkpoint.write_files(out, checkpoint.read_files(folder) | {checkpoint.WEIGHTS: weights})
+    print(f"{out / checkpoint.WEIGHTS}: {len(weights) / 1e6:.1f} MB. Measure it again: python -m asr_core evaluate")
     return 0

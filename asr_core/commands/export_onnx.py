@@ -13,7 +13,7 @@ def add(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
     parser = commands.add_parser(
         "export-onnx", help="write a checkpoint's encoder as ONNX: feature frames to log-probabilities"
     )
-    parser.add_argument("source", metavar="CHECKPOINT", help="a folder or a Hub id")
+    parser.add_argument("source", metavar="CHECKPOINT", help="a shipped one by its name, a folder, or a Hub id")
     parser.add_argument("out", type=Path, metavar="FILE.onnx")
     parser.set_defaults(run=run)
     return []

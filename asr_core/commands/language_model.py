@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from asr_core import DEFAULT_CHECKPOINT, CheckpointError, adapters, checkpoint
+from asr_core import DEFAULT_CHECKPOINT, CheckpointError, adapters, checkpoint, shipped
 from asr_core.commands.evaluate import add_corpus, corpus
 from asr_core.kneser_ney import estimate, perplexity
 from asr_core.language_model import LanguageModelError, load
@@ -34,9 +34,11 @@ def add(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
     tuning = commands.add_parser("tune", help="find how much the beam search should heed a checkpoint's language model")
     add_corpus(tuning)
     tuning.add_argument(
-        "--checkpoint", metavar="DIR_OR_HUB_ID", help="a folder gets the weights, unless --out names another"
+        "--checkpoint",
+        metavar="MODEL",
+        help=f"a folder, which gets the weights; or, with --out, {shipped.listed()} or a Hub id",
     )
-    tuning.add_argument("--out", type=Path, metavar="FOLDER", help="gets the whole checkpoint with the weights")
+    tuning.add_argument("--out", metavar="FOLDER", help="gets the whole checkpoint with the weights")
     tuning.add_argument("--every", type=int, default=4, help="use every n-th utterance (default: 4)")
     tuning.set_defaults(run=tune_weights)
     return []  # tune has its own --checkpoint: nobody rewrites the shipped one by leaving an option out
@@ -78,7 +80,7 @@ def tune_weights(args: argparse.Namespace) -> int:
         emissions.append((utterance.text, transcriber.transcribe(utterance.path, "greedy").emission))
     tuned = replace(model, language_model=tune(emissions, model.language_model, print))
     if args.out:
-        checkpoint.write_files(args.out, files | {checkpoint.CONFIG: tuned.config()})
+        checkpoint.write_files(Path(args.out), files | {checkpoint.CONFIG: tuned.config()})
     else:
         tuned.save_config(folder)
     print(f"written into {args.out or folder}")
@@ -88,7 +90,7 @@ def tune_weights(args: argparse.Namespace) -> int:
 def _tuned_folder(args: argparse.Namespace) -> Path:
     """The checkpoint's. Raises CheckpointError if the weights have nowhere to go, before anything is listened to."""
     if args.out:
-        if args.out.exists() and not args.out.is_dir():
+        if os.path.isfile(shipped.target(args.out)):
             raise CheckpointError(f"{args.out} is a file. Name with --out a folder, which gets the whole checkpoint.")
         return adapters.find_own(args.checkpoint or DEFAULT_CHECKPOINT)
     if not args.checkpoint:
@@ -96,9 +98,11 @@ def _tuned_folder(args: argparse.Namespace) -> Path:
             "tune writes the weights it finds into a checkpoint. Name yours with --checkpoint FOLDER, or with --out FOLDER "
             "where to write a copy of the shipped one."
         )
-    if not os.path.isdir(args.checkpoint):
+    adapters.require_own(args.checkpoint)
+    folder = shipped.target(args.checkpoint)
+    if not os.path.isdir(folder):
         raise CheckpointError(
             f"There is no folder {args.checkpoint} to write the weights into. Name with --out FOLDER where to write a copy "
             "of the checkpoint with them."
         )
-    return Path(args.checkpoint)
+    return folder

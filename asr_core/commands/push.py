@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from asr_core.sharing import push
 
 
 def add(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
     parser = commands.add_parser("push", help="share a checkpoint on the Hugging Face Hub, with its card")
-    parser.add_argument("source", metavar="CHECKPOINT", type=Path, help="a folder")
+    parser.add_argument("source", metavar="CHECKPOINT", help="a folder, or a shipped one by its name")
     parser.add_argument("name", metavar="ORG/NAME", help="made where there is none; log in before, with `hf auth login`")
     parser.set_defaults(run=run)
     return []

@@ -19,7 +19,7 @@ from actions import (
 from synthetic import tiny_model
 
 import app
-from asr_core import Transcriber
+from asr_core import Transcriber, shipped
 
 CLIP = EXAMPLES[1]
 HUB = "https://huggingface.co/somebody/tiny"
@@ -142,5 +142,6 @@ def test_one_that_cannot_be_loaded_is_named_before_the_page_opens(monkeypatch, c
     monkeypatch.setattr(app.torch, "set_num_threads", lambda _: None)
     assert app.main() == 2
     assert capsys.readouterr().err == (
-        f"app.py: There is no checkpoint folder {gone}. Name a folder with config.json and model.safetensors in it.\n"
+        f"app.py: There is no checkpoint folder {gone}. Name a folder with config.json and model.safetensors in it, or a "
+        f"shipped checkpoint: {', '.join(shipped.names())}.\n"
     )

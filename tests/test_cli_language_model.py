@@ -190,6 +190,12 @@ def test_tuning_without_a_language_model_says_how_to_make_one(run, tmp_path, che
     assert code == 2 and "Make one with" in said
 
 
+@pytest.mark.parametrize("every", ["0", "-1", "x"])
+def test_every_how_manieth_utterance_is_a_number_from_1_on(run, model_with_words, every):
+    code, _, said = run("tune", "m.tsv", "--checkpoint", model_with_words, "--every", every)
+    assert code == 2 and f"it is {every!r}; it must be a whole number from 1 on" in said
+
+
 def test_each_decoder_transcribes_and_evaluates(run, tmp_path, model_with_words):
     utterances = toy_corpus(tmp_path, 3)
     manifest = write_manifest(tmp_path / "m.tsv", [(clip, "valid") for clip in utterances])

@@ -19,6 +19,8 @@ from asr_core.emission import Emission
 from asr_core.evaluation import evaluate
 from asr_core.transcriber import DECODERS
 
+CORPUS = "a manifest .tsv, or a folder of LibriSpeech's layout"
+
 
 def add(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
     parser = commands.add_parser("evaluate", help="WER, CER and real-time factor on a corpus")
@@ -31,9 +33,19 @@ def add(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
 
 
 def add_corpus(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("corpus", help="a manifest .tsv, or a folder of LibriSpeech's layout")
+    parser.add_argument("corpus", help=CORPUS)
+    add_choice(parser)
+
+
+def add_choice(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", help="only the manifest's rows of this split")
     parser.add_argument("--only-speakers", type=Path, metavar="FILE", help="only these speakers, one id a line")
+
+
+def count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"it is {text!r}; it must be a whole number from 1 on")
+    return int(text)
 
 
 def corpus(args: argparse.Namespace) -> list[Utterance]:

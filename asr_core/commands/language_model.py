@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from asr_core import DEFAULT_CHECKPOINT, CheckpointError, adapters, checkpoint, shipped
-from asr_core.commands.evaluate import add_corpus, corpus
+from asr_core.commands.evaluate import add_corpus, corpus, count
 from asr_core.kneser_ney import estimate, perplexity
 from asr_core.language_model import LanguageModelError, load
 from asr_core.text import normalise
@@ -39,7 +39,7 @@ def add(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
         help=f"a folder, which gets the weights; or, with --out, {shipped.listed()} or a Hub id",
     )
     tuning.add_argument("--out", metavar="FOLDER", help="gets the whole checkpoint with the weights")
-    tuning.add_argument("--every", type=int, default=4, help="use every n-th utterance (default: 4)")
+    tuning.add_argument("--every", type=count, default=4, help="use every n-th utterance (default: 4)")
     tuning.set_defaults(run=tune_weights)
     return []  # tune has its own --checkpoint: nobody rewrites the shipped one by leaving an option out
 

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -214,18 +214,19 @@ def write_clips(folder: Path, seconds: list[float]) -> list[Path]:
 
 
 def benchmark(
-    source: str, threads: int, seconds: list[float], effort_s: float, starts: int, report: Callable[[str], None]
+    sources: list[str], threads: int, seconds: list[float], effort_s: float, starts: int, report: Callable[[str], None]
 ) -> dict[str, Any]:
     """The whole run: clips of so many seconds, each measurement repeated for effort_s, processes started so many times.
 
-    Raises BenchmarkError.
+    sources: checkpoints; the others' times are compared with the first one's. Raises BenchmarkError, CheckpointError.
     """
-    folder = shipped.folder_of(source)
-    source = os.path.abspath(folder) if os.path.isdir(folder) else source
+    folders = [shipped.folder_of(source) for source in sources]
+    sources = [os.path.abspath(each) if os.path.isdir(each) else str(each) for each in folders]
+    systems = [(None, source) for source in sources] + [(name, sources[0]) for name in OTHERS]
     rows: list[dict[str, Any]] = []
     with TemporaryDirectory() as folder:
         clips = [str(path) for path in write_clips(Path(folder), seconds)]
-        for name in (None, *OTHERS):
+        for name, source in systems:
             report(name or source)
             rows += json.loads(_python(MEASURE, threads, json.dumps([name, source, clips, threads, effort_s])))
     own = {row["clip_s"]: row["whole_s"] for row in rows[: len(seconds)]}
@@ -234,7 +235,7 @@ def benchmark(
     report("from process start to first answer")
     example = str(min(EXAMPLES.glob("*.mp3")))
     imports_s = median(_timed(_python, IMPORTS, threads)[0] for _ in range(starts))
-    answer_s = median(_timed(_python, FIRST_ANSWER, threads, source, example)[0] for _ in range(starts))
+    answer_s = median(_timed(_python, FIRST_ANSWER, threads, sources[0], example)[0] for _ in range(starts))
     packages = {each: version(each) for each in ("torch", "torchaudio", "gradio")}
     return {
         "processor": processor(),
@@ -252,9 +253,22 @@ def _python(code: str, threads: int, *arguments: str) -> str:
     command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, start_new_session=True)
     if done.returncode:
-        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise BenchmarkError(f"A process of the benchmark failed, perhaps for want of memory: {said}")
+        raise failure(done.returncode, done.stderr)
     return done.stdout
+
+
+def failure(code: int, said: str) -> BenchmarkError:
+    """Of a process, from its exit code and what it wrote to standard error."""
+    reason = (said.strip().splitlines() or [f"exit code {code}"])[-1]
+    return BenchmarkError(f"A process of the benchmark failed, perhaps for want of memory: {reason}")
+
+
+def installed(package: str, needed_by: str) -> str:
+    """The version of an optional package. Raises BenchmarkError where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError as error:
+        raise BenchmarkError(f"{needed_by} needs {package}, which is not installed: pip install {package}") from error
 
 
 def processor() -> str:

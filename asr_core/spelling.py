@@ -19,12 +19,16 @@ MOST_DIGITS = 30  # beyond them numbers have no names
 
 def suggest(text: str, alphabet: Alphabet) -> str:
     """`text` as the alphabet can spell it, as near as can be; what has no spelling is left out. May be empty."""
-    text = CLOCK.sub(r"\1 \2", normalise(text))
-    text = NUMBER.sub(lambda match: f" {_say(match)} ", text)
+    text = spell_numbers(CLOCK.sub(r"\1 \2", normalise(text)))
     for symbol, name in SYMBOLS.items():
         text = text.replace(symbol, name)
     text = alphabet.normalise("".join(_spell(character, alphabet) for character in alphabet.normalise(text)))
     return "" if alphabet.unknown(text) else text
+
+
+def spell_numbers(text: str) -> str:
+    """Digits as words, with spaces around them: "the 21st" becomes "the  twenty first ", "$3" " three dollars "."""
+    return NUMBER.sub(lambda match: f" {_say(match)} ", text)
 
 
 def _spell(character: str, alphabet: Alphabet) -> str:

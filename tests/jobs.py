@@ -35,3 +35,15 @@ def started_by(parent: int) -> int:
             return int(children[0])
         time.sleep(0.05)
     raise AssertionError("It started no process.")
+
+
+def at_work(parent: int) -> int:
+    """The first process that this one started, once it has its own program and torch: the parent knows of it by then."""
+    child = started_by(parent)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        programs = [Path(f"/proc/{process}/cmdline").read_bytes() for process in (parent, child)]
+        if programs[0] != programs[1] and "libtorch" in Path(f"/proc/{child}/maps").read_text():
+            return child
+        time.sleep(0.05)
+    raise AssertionError("It never loaded torch.")

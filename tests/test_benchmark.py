@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 import torch
-from jobs import left_after, started_by
+from jobs import at_work, left_after
+from synthetic import tiny_model
 
 from asr_core import audio, benchmark
 from asr_core.commands.benchmark import table
@@ -20,17 +21,19 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
-def measured():
+def measured(tmp_path_factory):
+    tiny_model().save(tiny := tmp_path_factory.mktemp("models") / "tiny")
     command = [sys.executable, "-m", "asr_core", "benchmark", "--smoke", "--format", "json", "--threads", "1"]
+    command += ["--checkpoint", "checkpoints/fast", "--checkpoint", str(tiny)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines()[1:4] == ["measuring: deepspeech2", "measuring: wav2vec2_base", "measuring: Conformer"]
+    assert done.stderr.splitlines()[2:5] == ["measuring: deepspeech2", "measuring: wav2vec2_base", "measuring: Conformer"]
     return json.loads(done.stdout)
 
 
 def test_every_system_is_measured_in_all_its_parts(measured):
     rows = {row["system"]: row for row in measured["rows"]}
-    assert list(rows) == ["fast", "deepspeech2", "wav2vec2_base", "Conformer"]
+    assert list(rows) == ["fast", "tiny", "deepspeech2", "wav2vec2_base", "Conformer"]
     assert all(row["clip_s"] == 1.0 and row["encoder_s"] > 0 and row["greedy_s"] > 0 for row in rows.values())
     assert {name for name, row in rows.items() if row["features_s"] is None} == {"wav2vec2_base"}
     assert {name for name, row in rows.items() if row["beam_s"]} == {"fast"}, "it alone has a language model"
@@ -92,7 +95,7 @@ def test_ctrl_c_ends_it_with_a_word_and_leaves_no_process():
     command = [sys.executable, "-m", "asr_core", "benchmark", "--smoke"]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stderr.readline().startswith("measuring: ")
-    child = started_by(process.pid)
+    child = at_work(process.pid)
     os.killpg(process.pid, signal.SIGINT)
     assert process.communicate(timeout=60)[1] == "Stopped.\n"
     assert process.returncode == 130

@@ -4,6 +4,7 @@ and SpecAugment's masks."""
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -126,24 +127,36 @@ def add_noise(waveform: Tensor, snr_db: float, exponent: float) -> Tensor:
 
 
 def insert_silence(waveform: Tensor, silence: Silence, sample_rate: int) -> Tensor:
-    """(S,) -> (S + silence,): digital silence, noise at -100 to -55 dB of full scale, or the recording's own room tone. What
-    is inside comes where the recording is quietest, a fifth of it from either end. Draws from torch's random generator."""
-    tone_samples = min(round(0.25 * sample_rate), len(waveform))
+    """(S,) -> (S + silence,): digital silence, noise at -100 to -55 dB of full scale, or the recording's own room tone.
+    Draws from torch's random generator."""
     kind = int(torch.randint(3, ()))
 
-    def quiet(seconds: float) -> Tensor:
-        samples = round(seconds * sample_rate)
+    def quiet(samples: int) -> Tensor:
         if kind == 0:
             return torch.zeros(samples)
         if kind == 1:
             return torch.randn(samples) * 10 ** (_between(-100.0, -55.0) / 20)
-        start = quietest(waveform, tone_samples)
-        return room_tone(waveform[start : start + tone_samples], samples)
+        return room_tone(quiet_stretch(waveform, sample_rate), samples)
 
+    return insert(waveform, silence, sample_rate, quiet)
+
+
+def insert(waveform: Tensor, silence: Silence, sample_rate: int, quiet: Callable[[int], Tensor]) -> Tensor:
+    """(S,) -> (S + silence,), so many samples of which `quiet` makes at a time. What is inside comes where the recording is
+    quietest, a fifth of it from either end."""
     margin = len(waveform) // 5
     cut = margin + quietest(waveform[margin : len(waveform) - margin], round(0.05 * sample_rate))
-    inside = quiet(silence.inside_s)
-    return torch.cat([quiet(silence.before_s), waveform[:cut], inside, waveform[cut:], quiet(silence.after_s)])
+    inside, before, after = (
+        quiet(round(seconds * sample_rate)) for seconds in (silence.inside_s, silence.before_s, silence.after_s)
+    )
+    return torch.cat([before, waveform[:cut], inside, waveform[cut:], after])
+
+
+def quiet_stretch(waveform: Tensor, sample_rate: int) -> Tensor:
+    """The quarter of a second of (S,) with the least energy; all of a shorter recording."""
+    samples = min(round(0.25 * sample_rate), len(waveform))
+    start = quietest(waveform, samples)
+    return waveform[start : start + samples]
 
 
 def quietest(waveform: Tensor, samples: int) -> int:

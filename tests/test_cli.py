@@ -46,7 +46,8 @@ def test_transcribe_writes_a_line_of_json_for_each_file(run, clips, checkpoint):
     assert [result["audio"] for result in results] == [clip.name for clip in clips]
     assert [result["text"] for result in results] == spoken_in(clips, checkpoint)
     assert [result["duration_s"] for result in results] == [1.0, 2.0]
-    assert all({"label", "start_s", "end_s", "score"} == set(word) for result in results for word in result["words"])
+    keys = {"label", "start_s", "end_s", "score"}
+    assert all(keys == set(word) for result in results for word in result["words"])
 
 
 def test_transcribe_writes_files_where_a_folder_is_named(run, clips, checkpoint, tmp_path):
@@ -194,10 +195,15 @@ def test_evaluate_measures_a_manifest(run, corpus, checkpoint, tmp_path):
     code, out, err = run("evaluate", manifest, *checkpoint)
     assert (code, messages(err)) == (0, [])
     assert "5 utterances" in out and "0 skipped" in out and "WER" in out and "of 5 words" in out
+    assert "10,000 resamples of 5 utterances" in out  # of two speakers
     code, out, _ = run("evaluate", manifest, "--format", "json", *checkpoint)
     figures = json.loads(out)
     assert code == 0 and figures["utterances"] == 5
     assert figures["characters"]["reference"] == sum(len(utterance.text) for utterance in corpus)
+    for rate in ("wer", "cer"):
+        least, most = figures[f"{rate}_interval"]
+        assert least <= figures[rate] <= most
+        assert f"{rate.upper()} {least:.4f} to {most:.4f}" in run("evaluate", manifest, *checkpoint)[1]
 
 
 def test_evaluate_measures_the_rest_when_a_file_is_missing_and_says_so(run, corpus, checkpoint, tmp_path):
@@ -227,7 +233,12 @@ def test_evaluate_can_keep_to_a_split_and_to_speakers(run, corpus, checkpoint, t
     (tmp_path / "speakers.txt").write_text("speaker1\n")
     arguments = ["evaluate", manifest, "--split", "test", "--format", "json", *checkpoint]
     assert json.loads(run(*arguments)[1])["utterances"] == 4
-    assert json.loads(run(*arguments, "--only-speakers", tmp_path / "speakers.txt")[1])["utterances"] == 2
+    only, but = (
+        json.loads(run(*arguments, option, tmp_path / "speakers.txt", "--by-speaker")[1])
+        for option in ("--only-speakers", "--exclude-speakers")
+    )
+    assert (only["utterances"], list(only["speakers"])) == (2, ["speaker1"])
+    assert (but["utterances"], list(but["speakers"])) == (2, ["speaker0"])
 
 
 @pytest.mark.parametrize(
@@ -239,6 +250,8 @@ def test_evaluate_can_keep_to_a_split_and_to_speakers(run, corpus, checkpoint, t
         ("m.tsv", ["--split", "valid"], "no rows of split 'valid'"),
         ("m.tsv", ["--only-speakers", "gone.txt"], "no list of speakers"),
         ("m.tsv", ["--only-speakers", "letter.tsv"], "No utterance is left"),
+        ("m.tsv", ["--exclude-speakers", "all.txt"], "No utterance is left"),
+        ("m.tsv", ["--exclude-speakers", "gone.txt"], "no list of speakers"),
     ],
 )
 def test_a_corpus_that_cannot_be_read_gets_one_line(
@@ -247,6 +260,7 @@ def test_a_corpus_that_cannot_be_read_gets_one_line(
     monkeypatch.chdir(tmp_path)
     write_manifest(tmp_path / "m.tsv", [(utterance, "test") for utterance in corpus])
     (tmp_path / "letter.tsv").write_text("Dear aunt,\n")
+    (tmp_path / "all.txt").write_text("speaker0\nspeaker1\n")
     code, out, err = run("evaluate", corpus_name, *options, *checkpoint)
     assert (code, out) == (2, "")
     assert telling in err and len(err.splitlines()) == 1

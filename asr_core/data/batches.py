@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
-from asr_core import audio, augment, ctc
+from asr_core import audio, augment, conditions, ctc
 from asr_core.data.utterances import Utterance
 from asr_core.features import LogMel
 from asr_core.phones import pronounce
@@ -88,6 +88,7 @@ class SpeechDataset(Dataset):
     output_lengths: the encoder's, to leave out a target that cannot fit its frames.
     augmentation, seed: None for evaluation. The random draws of an utterance depend on (seed, its index) alone, so any
     number of workers and any resumed run makes the same examples.
+    condition: one of conditions.CONDITIONS, in which every utterance is heard, None for as it is.
     """
 
     def __init__(
@@ -100,8 +101,10 @@ class SpeechDataset(Dataset):
         seed: int = 0,
         with_phones: bool = False,
         views: int = 1,
+        condition: str | None = None,
     ) -> None:
-        self.utterances = utterances
+        added_s = conditions.CONDITIONS[condition].added_s if condition else 0.0
+        self.utterances = [replace(each, duration_s=each.duration_s + added_s) for each in utterances]
         self.log_mel = log_mel
         self.alphabet = alphabet
         self.output_lengths = output_lengths
@@ -109,6 +112,7 @@ class SpeechDataset(Dataset):
         self.seed = seed
         self.with_phones = with_phones
         self.views = views
+        self.condition = condition
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -133,6 +137,8 @@ class SpeechDataset(Dataset):
             return Skipped(utterance.id, str(error))
         if len(targets) == 0:
             return Skipped(utterance.id, "Its transcript is empty.")
+        if self.condition:
+            waveform = conditions.heard_in(self.condition, waveform, rate, utterance.id)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed * 1_000_003 + index)
             if self.augmentation:
@@ -184,12 +190,12 @@ def evaluation_batches(
     output_lengths: Callable[[int], int],
     workers: int = 1,
     share: Callable[[list[list[int]]], list[list[int]]] = list,
+    condition: str | None = None,
 ) -> DataLoader:
-    """Every utterance once, as it is, in batches of like duration. share: picks this process's batches, of several."""
-    dataset = SpeechDataset(utterances, log_mel, alphabet, output_lengths)
-    return loader(
-        dataset, share(bucket([utterance.duration_s for utterance in utterances], None, EVALUATION_BATCH_S, None)), workers
-    )
+    """Every utterance once, as it is or in a condition, in batches of like duration. share: picks this process's batches, of
+    several."""
+    dataset = SpeechDataset(utterances, log_mel, alphabet, output_lengths, condition=condition)
+    return loader(dataset, share(bucket(dataset.durations_s(), None, EVALUATION_BATCH_S, None)), workers)
 
 
 def loader(dataset: SpeechDataset, batches: list[list[int]], workers: int) -> DataLoader:

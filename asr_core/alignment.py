@@ -17,6 +17,7 @@ from asr_core.text import Alphabet
 from asr_core.viterbi import Lattice, best_path, last_reached
 
 SCORE = "mean posterior probability of the token, over the span's own frames"
+CONFIDENCE = "how probable it is that the word is right, as found on speech with transcripts; where it was not, its score"
 
 # CTC marks a letter by a spike of a frame or two. Where the letter begins and ends is a convention; these are ours.
 CONVENTIONS = {
@@ -46,6 +47,7 @@ class Span:
     the frames are counted from the part's first, and the seconds are those of the whole recording.
     score: the posterior probability of the token, averaged over its own frames; a word's is averaged over the frames of
     its tokens, leaving out the blanks between them.
+    confidence: of a word, how probable it is that it is right (calibration); its score where nothing was calibrated.
     """
 
     label: str
@@ -54,6 +56,7 @@ class Span:
     start_s: float
     end_s: float
     score: float
+    confidence: float | None = None
 
 
 def token_spans(emission: Emission, path: Sequence[int], sound: Sound, convention: str = "spike") -> tuple[Span, ...]:
@@ -121,7 +124,7 @@ def word_spans(tokens: Sequence[Span]) -> tuple[Span, ...]:
         score = sum(letter.score * count for letter, count in zip(letters, frames, strict=True)) / sum(frames)
         label = "".join(letter.label for letter in letters).strip(" ")
         first, last = letters[0], letters[-1]
-        words.append(Span(label, first.first, last.last, first.start_s, last.end_s, score))
+        words.append(Span(label, first.first, last.last, first.start_s, last.end_s, score, confidence=score))
     return tuple(words)
 
 

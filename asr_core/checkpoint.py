@@ -1,7 +1,7 @@
 """A folder or a Hub id <-> weights, configuration and alphabet. safetensors and JSON only: nothing is ever unpickled.
 
 NAME/model.safetensors   the encoder's weights, float16, or 8 bits (quantisation)
-NAME/config.json         format, alphabet, features, encoder, training, metrics
+NAME/config.json         format, alphabet, features, encoder, training, metrics, what tune found
 NAME/language_model.safetensors   what a beam search may heed, where there is one
 NAME/replay.safetensors  what it made of three clips while it was trained, where the training was recorded
 NAME/README.md           the model card, where somebody wrote one
@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import reprlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import ClassVar
@@ -23,7 +24,9 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from asr_core import hub, language_model, origin, quantisation, replay, shipped
+from asr_core.calibration import Calibration
 from asr_core.cards import CARD, card_of, licence_of
+from asr_core.decoding import DECODERS
 from asr_core.features import FeatureConfig, LogMel
 from asr_core.files import readable
 from asr_core.language_model import LanguageModel
@@ -60,6 +63,7 @@ class Checkpoint:
     replay: Replay | None = None
     card: str = ""
     licence: str = ""
+    calibration: Mapping[str, Calibration] = field(default_factory=dict)
     takes_samples: ClassVar[bool] = False
 
     @property
@@ -137,6 +141,8 @@ class Checkpoint:
         }
         if self.language_model:
             config["language_model"] = {name: getattr(self.language_model, name) for name in TUNED}
+        if self.calibration:
+            config["calibration"] = {decoder: asdict(each) for decoder, each in self.calibration.items()}
         return (json.dumps(config, indent=2) + "\n").encode()
 
 
@@ -150,6 +156,7 @@ def load(source: str | Path) -> Checkpoint:
         with torch.device("meta"):  # shapes only: nothing is allocated for what the weights file does not hold
             encoder = build_encoder(config["encoder"])
         made, measured = (_table(config.get(name, {}), name) for name in ("training", "metrics"))
+        calibration = _calibration(config.get("calibration", {}))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder.name}/{CONFIG} does not describe a CTC Lens model: {_sentence(error)}") from error
     if encoder.config.vocabulary != len(alphabet) or encoder.config.n_mels != features.n_mels:
@@ -163,7 +170,7 @@ def load(source: str | Path) -> Checkpoint:
     here = shipped.folder_of(source)
     card = card_of(beside) if os.path.isdir(here) else f"https://huggingface.co/{source}"
     licence, name = licence_of(beside), here.name
-    return Checkpoint(name, encoder.eval(), features, alphabet, made, measured, words, story, card, licence)
+    return Checkpoint(name, encoder.eval(), features, alphabet, made, measured, words, story, card, licence, calibration)
 
 
 def read_files(folder: Path) -> dict[str, bytes]:
@@ -237,6 +244,13 @@ def _feature_config(values: dict) -> FeatureConfig:
     if unknown := set(values) - known:
         raise ValueError(f"features has no option {sorted(unknown)}. It has: {', '.join(sorted(known))}.")
     return FeatureConfig(**values)
+
+
+def _calibration(values: object) -> dict[str, Calibration]:
+    """By decoder; empty in what was saved before there was any."""
+    if unknown := _table(values, "calibration").keys() - DECODERS.keys():
+        raise ValueError(f"calibration has no decoder {sorted(unknown)}. It has: {', '.join(DECODERS)}.")
+    return {decoder: Calibration(**_table(each, f"calibration of {decoder}")) for decoder, each in values.items()}
 
 
 def _load_weights(encoder: Encoder, folder: Path) -> None:

@@ -10,6 +10,11 @@ from torch import Tensor
 from asr_core.emission import Emission
 from asr_core.text import Alphabet
 
+DECODERS = {
+    "greedy": "the most probable token of each frame",
+    "beam": "the text whose paths together are most probable, in the light of the checkpoint's language model",
+}
+
 
 def collapse(path: Sequence[int], blank: int) -> list[int]:
     """CTC's many-to-one map B: merge runs of one token, then drop the blanks. "ll" needs a blank between its l's."""

@@ -12,22 +12,25 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from asr_core.alignment import Span
 from asr_core.checkpoint import Checkpoint
 from asr_core.ctc import ctc_loss
 from asr_core.data.batches import Batch, Skipped
 from asr_core.decoding import greedy_decode
 from asr_core.encoding import encode_batch
 from asr_core.metrics import ErrorCounts, character_errors, word_errors
+from asr_core.transcription import Transcription
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """One utterance's reference and hypothesis."""
+    """One utterance's reference and hypothesis. words: the hypothesis's, where it was decoded to a Transcription."""
 
     id: str
     speaker: str
     reference: str
     hypothesis: str
+    words: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,11 +102,11 @@ def evaluate(
     model: Checkpoint,
     batches: Iterable[Batch | tuple[Skipped, ...]],
     autocast: torch.autocast | None = None,
-    decode: Callable[[Tensor], str] | None = None,
+    decode: Callable[[Tensor], Transcription] | None = None,
 ) -> Evaluation:
     """Decode every batch as a Transcriber would, in eval mode; the encoder's mode is put back afterwards.
 
-    decode: what an encoder gives out of an utterance, as logits (T', V + P), to its text; greedily when None.
+    decode: what an encoder gives out of an utterance, as logits (T', V + P), to its reading; greedily to a text when None.
     """
     words, characters = ErrorCounts(), ErrorCounts()
     loss = audio_s = compute_s = 0.0
@@ -126,15 +129,18 @@ def evaluate(
             )  # each (T', V + P)
         log_probs = pad_sequence([each[:, : len(alphabet)].float().log_softmax(-1) for each in outputs], batch_first=True)
         lengths = torch.tensor([len(each) for each in outputs], device=device)  # (B,) of log_probs (B, T', V)
-        hypotheses = [decode(each.float()) for each in outputs] if decode else greedy_decode(log_probs, lengths, alphabet)
+        if decode:
+            hypotheses = [(reading.text, reading.words) for reading in (decode(each.float()) for each in outputs)]
+        else:
+            hypotheses = [(text, ()) for text in greedy_decode(log_probs, lengths, alphabet)]
         compute_s += time.perf_counter() - started
         audio_s += sum(utterance.duration_s for utterance in batch.utterances)
         targets, target_lengths = batch.targets.to(device), batch.target_lengths.to(device)
         loss += float(ctc_loss(log_probs, targets, lengths, target_lengths, alphabet.blank).sum())
-        for utterance, hypothesis in zip(batch.utterances, hypotheses, strict=True):
+        for utterance, (hypothesis, heard) in zip(batch.utterances, hypotheses, strict=True):
             words += word_errors(utterance.text, hypothesis)
             characters += character_errors(utterance.text, hypothesis)
-            decoded.append(Decoded(utterance.id, utterance.speaker, utterance.text, hypothesis))
+            decoded.append(Decoded(utterance.id, utterance.speaker, utterance.text, hypothesis, heard))
     encoder.train(was_training)
     loss /= max(characters.reference, 1)
     return Evaluation(words, characters, loss, audio_s, compute_s, tuple(decoded), tuple(skipped))

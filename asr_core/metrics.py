@@ -43,6 +43,14 @@ def word_errors(reference: str, hypothesis: str) -> ErrorCounts:
     return _counts(jiwer.process_words(reference, hypothesis))
 
 
+def words_right(reference: str, hypothesis: str) -> list[bool]:
+    """Of each word of the hypothesis, whether the same alignment finds it in the reference."""
+    if not reference.split():
+        return [False] * len(hypothesis.split())
+    chunks = jiwer.process_words(reference, hypothesis).alignments[0]
+    return [chunk.type == "equal" for chunk in chunks for _ in range(chunk.hyp_start_idx, chunk.hyp_end_idx)]
+
+
 def character_errors(reference: str, hypothesis: str) -> ErrorCounts:
     """CER's counts for one utterance: Levenshtein over characters, spaces included."""
     if not reference:

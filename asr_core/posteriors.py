@@ -45,7 +45,7 @@ class Posteriors:
     note: str = ""
 
     def read(self, decoder: str = "greedy") -> Transcription:
-        """By transcriber.DECODERS; `beam` is without a language model."""
+        """By decoding.DECODERS; `beam` is without a language model."""
         path = beam_path(self.emission) if decoder == "beam" else greedy_path(self.emission)
         return Transcription.of_path(path, self.emission, self.sound)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from torch import Tensor
 
+from asr_core.calibration import Calibration
 from asr_core.features import FeatureConfig
 from asr_core.language_model import LanguageModel
 from asr_core.replay import Replay
@@ -25,6 +27,7 @@ class Recogniser(Protocol):
     step: samples; sound that begins on one of its multiples has its encoder frames where the whole recording has them.
     least: samples that it must have to give out anything.
     language_model, replay: what came with it, if anything did.
+    calibration: by decoder (decoding.DECODERS), how far the scores of its words are to be trusted, where that was measured.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Recogniser(Protocol):
     least: int
     language_model: LanguageModel | None
     replay: Replay | None
+    calibration: Mapping[str, Calibration]
 
     @property
     def frame_s(self) -> float:

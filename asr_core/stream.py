@@ -73,7 +73,7 @@ class Stream:
         samples = audio.checked(np.concatenate([*self.pieces, np.zeros(0, np.float32)]), "The recording", self.rate)
         self._update(self.received, last=True)
         sound = self._sound(samples)
-        return Transcription.of_path(tuple(self.path), Emission.joined(self.emissions), sound)
+        return self.transcriber.reading(tuple(self.path), Emission.joined(self.emissions), sound, self.decoder)
 
     def recent(self, seconds: float) -> Transcription | None:
         """The last seconds, CONTEXT_S at most, as they are read now, as a part of the talk. None before there is sound."""
@@ -85,7 +85,8 @@ class Stream:
             return None
         emission = Emission.joined([*self.emissions[first - frames :], *tail])  # a piece has a frame at least
         sound = self._sound(samples, Part(first * self.frame_s))
-        return Transcription.of_path((*self.path, *tail_path)[first:], emission.between(first - frames), sound)
+        path = (*self.path, *tail_path)[first:]
+        return self.transcriber.reading(path, emission.between(first - frames), sound, self.decoder)
 
     @torch.no_grad()
     def _sound(self, samples: np.ndarray, part: Part = WHOLE) -> Sound:

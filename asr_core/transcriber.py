@@ -14,7 +14,8 @@ from torch import Tensor
 
 from asr_core import adapters, audio
 from asr_core.beam import WIDTH, beam_path
-from asr_core.decoding import greedy_path
+from asr_core.calibration import evidence_of
+from asr_core.decoding import DECODERS, greedy_path
 from asr_core.emission import Emission
 from asr_core.encoding import Encoding, encode
 from asr_core.features import LogMel, LogMelPieces
@@ -24,11 +25,6 @@ from asr_core.sound import Sound
 from asr_core.spool import Spool
 from asr_core.stream import Stream
 from asr_core.transcription import Transcription
-
-DECODERS = {
-    "greedy": "the most probable token of each frame",
-    "beam": "the text whose paths together are most probable, in the light of the checkpoint's language model",
-}
 
 Progress = Callable[[str, float, float | None], None]  # what is being done, seconds done, seconds of the whole
 
@@ -106,7 +102,18 @@ class Transcriber:
     ) -> Transcription:
         """What was heard, by this model or another -> its text by a decoder, as in transcribe."""
         tell = progress and (lambda done_s: progress("reading", min(done_s, sound.duration_s), sound.duration_s))
-        return Transcription.of_path(self.path(emission, decoder, progress=tell), emission, sound)
+        return self.reading(self.path(emission, decoder, progress=tell), emission, sound, decoder)
+
+    def reading(self, path: tuple[int, ...], emission: Emission, sound: Sound, decoder: str | None = None) -> Transcription:
+        """What a decoder's path (T',) writes, each word with its confidence by the model's calibration for that decoder. An
+        emission of another model, as what lacks the phones that this one hears, keeps its scores."""
+        reading = Transcription.of_path(path, emission, sound)
+        calibration = self.model.calibration.get(self._decoder(emission, decoder))
+        own = emission.alphabet == self.model.alphabet and (emission.phones is None) == (self.model.phones == 0)
+        if calibration is None or not own:
+            return reading
+        words = self.model.language_model
+        return reading.with_confidences(calibration.confidences(evidence_of(reading, words and words.id_of)).tolist())
 
     def path(
         self,
@@ -119,11 +126,19 @@ class Transcriber:
         """The token of each frame, (T',), by a decoder. after: the words said before, which a language model heeds.
         progress: called with the seconds that have been read. The language model knows this model's alphabet alone: an
         emission of another is read without it."""
-        lookahead = self.lookahead if emission.alphabet == self.model.alphabet else None
-        decoder = decoder or ("beam" if lookahead else "greedy")
+        if self._decoder(emission, decoder) == "greedy":
+            return greedy_path(emission)
+        return beam_path(emission, self._lookahead_in(emission), width, after, progress)
+
+    def _decoder(self, emission: Emission, decoder: str | None) -> str:
+        """Which of DECODERS is meant. Raises ValueError for another name."""
+        decoder = decoder or ("beam" if self._lookahead_in(emission) else "greedy")
         if decoder not in DECODERS:
             raise ValueError(f"There is no decoder {decoder!r}. There are: {', '.join(DECODERS)}.")
-        return greedy_path(emission) if decoder == "greedy" else beam_path(emission, lookahead, width, after, progress)
+        return decoder
+
+    def _lookahead_in(self, emission: Emission) -> Lookahead | None:
+        return self.lookahead if emission.alphabet == self.model.alphabet else None
 
     def stream(self, decoder: str | None = None) -> Stream:
         """Live captions of one speaker: feed it sound as it comes."""

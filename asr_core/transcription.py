@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from asr_core.alignment import CONVENTIONS, SCORE, Span, implausible, token_spans, word_spans
+from asr_core.alignment import CONFIDENCE, CONVENTIONS, SCORE, Span, implausible, token_spans, word_spans
 from asr_core.emission import Emission
 from asr_core.sound import Sound
 
@@ -38,7 +39,13 @@ class Transcription:
 
     def with_convention(self, convention: str) -> Transcription:
         """The same reading with its times by another of alignment.CONVENTIONS."""
-        return self.of_path(self.path, self.emission, self.sound, convention)
+        other = self.of_path(self.path, self.emission, self.sound, convention)
+        return other.with_confidences([word.confidence for word in self.words])
+
+    def with_confidences(self, confidences: Sequence[float]) -> Transcription:
+        """The same reading with these for its words, in their order."""
+        words = zip(self.words, confidences, strict=True)
+        return replace(self, words=tuple(replace(word, confidence=confidence) for word, confidence in words))
 
     def between(self, start_s: float, end_s: float) -> Transcription:
         """The part from one time to another, to the nearest frame: its own frames, the times of the whole recording.
@@ -50,7 +57,9 @@ class Transcription:
         first = round((start_s - begins_s) / frame_s)
         stop = len(self.path) if end_s >= self.sound.end_s else round((end_s - begins_s) / frame_s)
         sound = self.sound.between(begins_s + first * frame_s, begins_s + stop * frame_s)
-        return self.of_path(self.path[first:stop], self.emission.between(first, stop), sound, self.convention)
+        part = self.of_path(self.path[first:stop], self.emission.between(first, stop), sound, self.convention)
+        told = {word.first - first: word.confidence for word in self.words}
+        return part.with_confidences([told.get(word.first, word.score) for word in part.words])
 
     @property
     def duration_s(self) -> float:
@@ -69,13 +78,10 @@ class Transcription:
         return NotebookView(Lane("heard", self))
 
     def as_dict(self) -> dict:
-        """Text, words and tokens with times and scores, as JSON has them."""
+        """Text, words and tokens with times, scores and the words' confidences, as JSON has them."""
 
-        def spans(of: tuple[Span, ...]) -> list[dict]:
-            return [
-                {"label": s.label, "start_s": round(s.start_s, 3), "end_s": round(s.end_s, 3), "score": round(s.score, 4)}
-                for s in of
-            ]
+        def written(s: Span) -> dict:
+            return {"label": s.label, "start_s": round(s.start_s, 3), "end_s": round(s.end_s, 3), "score": round(s.score, 4)}
 
         return {
             "audio": self.sound.name,
@@ -84,8 +90,9 @@ class Transcription:
             "duration_s": round(self.duration_s, 3),
             "frame_s": self.emission.frame_s,
             "score": SCORE,
+            "confidence": CONFIDENCE,
             "spans": f"{self.convention}: {CONVENTIONS[self.convention]}",
-            "words": spans(self.words),
-            "tokens": spans(self.tokens),
+            "words": [{**written(word), "confidence": round(word.confidence, 4)} for word in self.words],
+            "tokens": [written(token) for token in self.tokens],
             "warnings": list(self.warnings.values()),
         }

@@ -1,17 +1,25 @@
-"""How much a beam search should heed the language model: the weights that make the fewest word errors."""
+"""What is found on speech with transcripts: how much a beam search should heed the language model, by the weights that make
+the fewest word errors, and how far a word is to be trusted then."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
+import numpy as np
 import torch
 
 from asr_core.beam import beam_text
+from asr_core.calibration import Calibration, evidence_of, fit
+from asr_core.decoding import DECODERS
 from asr_core.emission import Emission
 from asr_core.language_model import LanguageModel
 from asr_core.lookahead import Lookahead
-from asr_core.metrics import ErrorCounts, word_errors
+from asr_core.metrics import ErrorCounts, word_errors, words_right
+from asr_core.recogniser import Recogniser
+from asr_core.sound import Sound
+from asr_core.transcriber import Transcriber
+from asr_core.transcription import Transcription
 
 Point = tuple[float, ...]  # of FIELDS; without the last where no phones are heard
 FIELDS = "weight", "word_bonus", "prior_weight", "phone_weight"  # of a LanguageModel
@@ -49,6 +57,25 @@ def tune(emissions: Sequence[tuple[str, Emission]], model: LanguageModel, report
         else:
             size /= 2
     return replace(model, **weights(best))
+
+
+def calibrate(
+    model: Recogniser, emissions: Sequence[tuple[str, Emission]], report: Callable[[str], None]
+) -> dict[str, Calibration]:
+    """emissions: (reference, emission) of utterances that the model heard -> the calibration of each decoder's words."""
+    found, transcriber = {}, Transcriber(model)
+    words = model.language_model
+    for decoder in DECODERS:
+        evidence, right = [], []
+        for reference, emission in emissions:
+            sound = Sound.unheard(len(emission) * emission.frame_s)
+            reading = Transcription.of_path(transcriber.path(emission, decoder), emission, sound)
+            evidence.append(evidence_of(reading, words and words.id_of))
+            right += words_right(reference, reading.text)
+        found[decoder] = fit(np.concatenate(evidence), np.array(right, bool))
+        numbers = ", ".join(f"{name} {value:.3g}" for name, value in asdict(found[decoder]).items())
+        report(f"{decoder}: {len(right):,} words, {sum(right):,} of them right; {numbers}")
+    return found
 
 
 def log_prior(emissions: Sequence[Emission]) -> tuple[float, ...]:

@@ -27,6 +27,7 @@ from synthetic import RATE, speech_like, tiny_model
 from whispers import ct2_folder, hub_folder, small_encoder
 
 from asr_core import AudioError, EvidenceError, PosteriorsError, Transcriber, checkpoint, diagnose, posteriors, whisper
+from asr_core.calibration import Calibration
 from asr_core.checkpoint import CONFIG, LANGUAGE_MODEL, WEIGHTS, CheckpointError
 from asr_core.data.prepare import read_corpus
 from asr_core.data.utterances import DataError, read_speakers, read_utterances
@@ -65,7 +66,8 @@ def folder() -> Path:
     for step in (0, 25):
         told = told.with_snapshot(Snapshot(step, 0.5, 1.5), [torch.zeros(13, len(model.alphabet)).log_softmax(-1)])
     words = estimate(["a few words", "and a few more"], 9, 99, 99)
-    replace(model, language_model=words, replay=told).save(root / "good", compressed=True)
+    everything = {"language_model": words, "replay": told, "calibration": {"beam": Calibration()}}
+    replace(model, **everything).save(root / "good", compressed=True)
     return root
 
 

@@ -46,7 +46,7 @@ def test_transcribe_writes_a_line_of_json_for_each_file(run, clips, checkpoint):
     assert [result["audio"] for result in results] == [clip.name for clip in clips]
     assert [result["text"] for result in results] == spoken_in(clips, checkpoint)
     assert [result["duration_s"] for result in results] == [1.0, 2.0]
-    keys = {"label", "start_s", "end_s", "score"}
+    keys = {"label", "start_s", "end_s", "score", "confidence"}
     assert all(keys == set(word) for result in results for word in result["words"])
 
 

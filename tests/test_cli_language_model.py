@@ -89,6 +89,7 @@ def test_tuning_writes_the_weights_and_nothing_else(run, tmp_path, model_with_wo
     assert {name for name in after if after[name] != before[name]} == {"config.json"}
     written = json.loads(after["config.json"])
     assert written.pop("language_model") != {"weight": 0.5, "word_bonus": 1.5}
+    assert written.pop("calibration").keys() == {"greedy", "beam"}
     assert written == {k: v for k, v in json.loads(before["config.json"]).items() if k != "language_model"}
 
 

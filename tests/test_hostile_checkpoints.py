@@ -248,6 +248,13 @@ HOSTILE = {
         setting("alphabet", "labels", to=[*LABELS[:27], "-", "_"]),
         "language model of evil cannot be used: the alphabet has no space",
     ),
+    # calibration, in config.json
+    "a list of calibrations": (setting("calibration", to=[1]), r"calibration is \[1\]; it must be an object"),
+    "a calibration of numbers": (setting("calibration", to={"beam": 1}), "calibration of beam is 1; it must be an object"),
+    "another decoder's": (setting("calibration", to={"x" * 9_999: {}}), "calibration has no decoder"),
+    "certainty": (setting("calibration", to={"beam": {"offset": 10**400}}), "offset is 1000"),
+    "no number": (setting("calibration", to={"beam": {"score": float("nan")}}), "score is nan; it must be a number"),
+    "a number too many": (setting("calibration", to={"greedy": {"luck": 1}}), "luck"),
     # replay.safetensors
     "a pipe for a replay": (in_place(REPLAY, fifo), "replay.safetensors cannot be read: it is not an ordinary file"),
     "a terabyte of replay": (sparse(REPLAY, 10**12), "replay.safetensors cannot be read: it holds"),

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_core.metrics import ErrorCounts, character_errors, word_errors
+from asr_core.metrics import ErrorCounts, character_errors, word_errors, words_right
 
 sentences = st.lists(st.sampled_from(["a", "the", "cat", "sat", "it's"]), min_size=1, max_size=8).map(" ".join)
 readings = st.lists(st.sampled_from(["a", "the", "cat", "sad", "its"]), max_size=8).map(" ".join)
@@ -41,6 +41,20 @@ def test_summed_character_errors_are_the_corpus_rate_of_jiwer(corpus):
 )
 def test_words_counted_by_hand(reference, hypothesis, counts):
     assert word_errors(reference, hypothesis) == counts
+
+
+@given(st.just("") | sentences, readings)
+def test_the_words_that_are_right_are_those_that_no_error_accounts_for(reference, hypothesis):
+    counts, right = word_errors(reference, hypothesis), words_right(reference, hypothesis)
+    assert len(right) == len(hypothesis.split())
+    assert sum(right) == counts.reference - counts.substitutions - counts.deletions
+    assert len(right) - sum(right) == counts.substitutions + counts.insertions
+    kept = iter(reference.split())  # what is right is in the reference, in order
+    assert all(word in kept for word, hit in zip(hypothesis.split(), right, strict=True) if hit)
+
+
+def test_right_words_by_hand():
+    assert words_right("the cat sat", "the bat cat sad") == [True, False, True, False]
 
 
 @pytest.mark.parametrize(

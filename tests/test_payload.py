@@ -30,6 +30,8 @@ def lanes_of(draw) -> list[Lane]:
     draws = np.random.default_rng(draw(st.integers(0, 99)))
     loud = draws.standard_normal(first.sound.features.shape).astype(np.float32) * draw(st.sampled_from([0.0, 1.0, 1e6]))
     first = replace(first, sound=replace(first.sound, features=loud))
+    if draw(st.booleans()):  # as calibrated
+        first = first.with_confidences(draws.random(len(first.words)).tolist())
     names = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
     lanes = [Lane(draw(names), first)]
     if draw(st.booleans()):
@@ -80,6 +82,8 @@ def assert_same(found: dict, lanes: list[Lane]) -> None:
             for got, spans in zip(found["spans"][convention][index], (placed.tokens, placed.words), strict=True):
                 assert [span[:3] for span in got] == [[span.label, span.first, span.last] for span in spans]
                 assert np.allclose([span[3] for span in got], [span.score for span in spans], atol=0.5 / 255 + 1e-6)
+                told = [span.score if span.confidence is None else span.confidence for span in spans]
+                assert np.allclose([span[6] for span in got], told, atol=0.5 / 255 + 1e-6)
                 assert np.allclose([span[4] for span in got], [span.start_s for span in spans], rtol=1e-6, atol=1e-6)
                 assert np.allclose([span[5] for span in got], [span.end_s for span in spans], rtol=1e-6, atol=1e-6)
 

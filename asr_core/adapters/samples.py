@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from asr_core.calibration import Calibration
 from asr_core.checkpoint import CheckpointError
 from asr_core.features import FeatureConfig
 from asr_core.text import Alphabet, written
@@ -37,6 +39,7 @@ class SampleModel:
     silence: ClassVar[None] = None
     language_model: ClassVar[None] = None
     replay: ClassVar[None] = None
+    calibration: ClassVar[Mapping[str, Calibration]] = MappingProxyType({})
 
     @property
     def frame_s(self) -> float:

@@ -7,19 +7,23 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from asr_core import Transcriber, adapters
-from asr_core.beam import beam_text
 from asr_core.bootstrap import RESAMPLES, Intervals, intervals
+from asr_core.calibration import BINS, calibration_error
 from asr_core.conditions import CONDITIONS
 from asr_core.data.batches import evaluation_batches
 from asr_core.data.utterances import DataError, Utterance, read_speakers, read_utterances, split_speakers
+from asr_core.decoding import DECODERS
 from asr_core.emission import Emission
 from asr_core.evaluation import Evaluation, evaluate
-from asr_core.transcriber import DECODERS
+from asr_core.metrics import words_right
+from asr_core.sound import Sound
+from asr_core.transcription import Transcription
 
 CORPUS = "a manifest .tsv, or a folder of LibriSpeech's layout"
 
@@ -74,21 +78,31 @@ def run(args: argparse.Namespace) -> int:
     listening = model.log_mel(), model.alphabet, model.encoder.output_lengths
     batches = evaluation_batches(corpus(args), *listening, condition=args.condition)
 
-    def beam(outputs: Tensor) -> str:
-        return beam_text(Emission.of_outputs(outputs, model.frame_s, model.alphabet), transcriber.lookahead)
+    def decode(outputs: Tensor) -> Transcription:
+        emission = Emission.of_outputs(outputs, model.frame_s, model.alphabet)
+        return transcriber.read(emission, Sound.unheard(len(emission) * model.frame_s), args.decoder)
 
-    decode = beam if args.decoder == "beam" else None
     evaluation = evaluate(model, tqdm(batches, unit="batch", file=sys.stderr), decode=decode)
     for skipped in evaluation.skipped:
         print(f"Skipped {skipped.id}: {skipped.reason}", file=sys.stderr)
     if not evaluation.decoded:
         raise DataError("No utterance could be evaluated.")
     write = as_json if args.format == "json" else as_text
-    print(write(args, evaluation, intervals(evaluation)))
+    print(write(args, evaluation, intervals(evaluation), calibration_errors(evaluation)))
     return 2 if evaluation.skipped else 0
 
 
-def as_json(args: argparse.Namespace, evaluation: Evaluation, sure: Intervals) -> str:
+def calibration_errors(evaluation: Evaluation) -> tuple[float, float] | None:
+    """Of the words' scores and of their confidences; None where no word was heard."""
+    words = [word for each in evaluation.decoded for word in each.words]
+    if not words:
+        return None
+    right = np.array([hit for each in evaluation.decoded for hit in words_right(each.reference, each.hypothesis)])
+    scores, confidences = np.array([(word.score, word.confidence) for word in words]).T
+    return calibration_error(scores, right), calibration_error(confidences, right)
+
+
+def as_json(args: argparse.Namespace, evaluation: Evaluation, sure: Intervals, trust: tuple[float, float] | None) -> str:
     figures = {
         "checkpoint": args.checkpoint,
         "decoder": args.decoder,
@@ -97,6 +111,7 @@ def as_json(args: argparse.Namespace, evaluation: Evaluation, sure: Intervals) -
         "wer_interval": sure.wer,
         "cer_interval": sure.cer,
         "interval": f"95 %, bootstrap over {sure.over}",
+        "calibration_error": trust and {"score": trust[0], "confidence": trust[1]},
     }
     if args.by_speaker:
         speakers = evaluation.of_speakers().items()
@@ -104,7 +119,7 @@ def as_json(args: argparse.Namespace, evaluation: Evaluation, sure: Intervals) -
     return json.dumps(figures)
 
 
-def as_text(args: argparse.Namespace, evaluation: Evaluation, sure: Intervals) -> str:
+def as_text(args: argparse.Namespace, evaluation: Evaluation, sure: Intervals, trust: tuple[float, float] | None) -> str:
     words, characters = evaluation.words, evaluation.characters
     counted = f"{len(evaluation.decoded):,} utterances, {evaluation.audio_s / 3600:.2f} h, {len(evaluation.skipped)} skipped"
     lines = [
@@ -115,6 +130,8 @@ def as_text(args: argparse.Namespace, evaluation: Evaluation, sure: Intervals) -
         f"{characters.insertions} inserted of {characters.reference} characters)",
         f"95 % intervals  WER {_shown(sure.wer)}, CER {_shown(sure.cer)}  ({RESAMPLES:,} resamples of {sure.over})",
     ]
+    if trust:
+        lines.append(f"calibration error  {trust[0]:.4f} of scores, {trust[1]:.4f} of confidences  ({BINS} bins)")
     lines.append(
         f"real-time factor {evaluation.real_time_factor:.4f} "
         f"({torch.get_num_threads()} threads, encoder and {args.decoder} decoder)"

@@ -1,4 +1,5 @@
-"""language-model: a trigram from text. tune: its weights in a beam search, from a checkpoint and a validation corpus."""
+"""language-model: a trigram from text. tune: its weights in a beam search, and then how far words are to be trusted, from a
+checkpoint and a validation corpus."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from asr_core.kneser_ney import estimate, perplexity
 from asr_core.language_model import LanguageModelError, load
 from asr_core.text import normalise
 from asr_core.transcriber import Transcriber
-from asr_core.tuning import tune
+from asr_core.tuning import calibrate, tune
 
 
 def add(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
@@ -31,7 +32,7 @@ def add(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
     building.add_argument("--perplexity-of", type=Path, metavar="TEXT", help="sentences to measure the model with")
     building.set_defaults(run=build)
 
-    tuning = commands.add_parser("tune", help="find how much the beam search should heed a checkpoint's language model")
+    tuning = commands.add_parser("tune", help="find how much to heed a checkpoint's language model, and to trust its words")
     add_corpus(tuning)
     tuning.add_argument(
         "--checkpoint",
@@ -78,11 +79,12 @@ def tune_weights(args: argparse.Namespace) -> int:
     emissions = []
     for utterance in tqdm(corpus(args)[:: args.every], "listening", unit="utterance", file=sys.stderr):
         emissions.append((utterance.text, transcriber.transcribe(utterance.path, "greedy").emission))
-    tuned = replace(model, language_model=tune(emissions, model.language_model, print))
+    model = replace(model, language_model=tune(emissions, model.language_model, print))
+    model = replace(model, calibration=calibrate(model, emissions, print))
     if args.out:
-        checkpoint.write_files(Path(args.out), files | {checkpoint.CONFIG: tuned.config()})
+        checkpoint.write_files(Path(args.out), files | {checkpoint.CONFIG: model.config()})
     else:
-        tuned.save_config(folder)
+        model.save_config(folder)
     print(f"written into {args.out or folder}")
     return 0
 

@@ -15,12 +15,12 @@ from tqdm import tqdm
 from asr_core import AudioError, PosteriorsError, Transcriber, Transcription, align, posteriors, transcribe_many
 from asr_core.alignment import CONVENTIONS, require_room
 from asr_core.data.utterances import DataError
+from asr_core.decoding import DECODERS
 from asr_core.export import CHOICES, ending, export_lanes
 from asr_core.files import write_atomically
 from asr_core.many import cores, share
 from asr_core.recordings import Recording, find_recordings
 from asr_core.reference import spell
-from asr_core.transcriber import DECODERS
 from asr_core.viewer.payload import Lane, reference_lanes
 
 

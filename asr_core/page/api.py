@@ -12,6 +12,7 @@ from gradio.utils import get_upload_folder, is_in_or_equal
 from asr_core import doctor, reference
 from asr_core.alignment import AlignmentError
 from asr_core.audio import AudioError
+from asr_core.decoding import DECODERS
 from asr_core.doctor import EvidenceError
 from asr_core.doctor.reading import read
 from asr_core.export import as_dict
@@ -20,7 +21,6 @@ from asr_core.page.explorer import MODEL_QUEUE
 from asr_core.page.visits import Visits
 from asr_core.reception import NotServed, Reception
 from asr_core.text import TextError
-from asr_core.transcriber import DECODERS
 from asr_core.transcription import Transcription
 
 LONGEST_TEXT = 2_000  # characters

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asr_core.alignment import CONVENTIONS, SCORE, Span
+from asr_core.alignment import CONFIDENCE, CONVENTIONS, SCORE, Span
 from asr_core.boundaries import KINDS, THRESHOLD_MS, compare
 from asr_core.comparison import Difference, differences
 from asr_core.decoding import greedy_path
@@ -77,6 +77,7 @@ def payload(*lanes: Lane) -> dict:
         "duration_s": sound.duration_s,
         "part": {"number": sound.part.number, "count": sound.part.count},
         "score": SCORE,
+        "confidence": CONFIDENCE,
         "conventions": CONVENTIONS,
         "convention": lanes[0].reading.convention,
         "mel": {"frames": mel.shape[0], "bins": mel.shape[1], "frame_s": sound.frame_s, "values": _pack(_as_bytes(mel))},
@@ -144,7 +145,10 @@ def _lane(lane: Lane, emissions: list[Emission], origin_s: float) -> dict:
         "greedy": reading.path == greedy_path(reading.emission),
         "frame_tokens": _pack(np.array(reading.path, "<u2")),
         "tokens": _columns(reading.tokens, {name: each.tokens for name, each in placed.items()}, origin_s),
-        "words": _columns(reading.words, {name: each.words for name, each in placed.items()}, origin_s),
+        "words": {
+            **_columns(reading.words, {name: each.words for name, each in placed.items()}, origin_s),
+            "confidence": _pack(_as_bytes(np.array([word.confidence for word in reading.words]))),
+        },
         "costs": _pack(np.array(lane.reference.costs if lane.reference else [], "<f4")),
         "warnings": {  # index of a word -> sentence; as text, since Gradio's JSON has no other keys
             name: {str(index): sentence for index, sentence in each.warnings.items()} for name, each in placed.items()

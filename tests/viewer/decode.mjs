@@ -2,7 +2,9 @@
 import { text } from "node:stream/consumers";
 import { decode, probability, setConvention } from "../../asr_core/viewer/static/payload.mjs";
 
-const spansOf = (spans) => spans.map(({ label, first, last, score, startS, endS }) => [label, first, last, score, startS, endS]);
+const spansOf = (spans) => spans.map(({ label, first, last, score, startS, endS, confidence }) => (
+  [label, first, last, score, startS, endS, confidence]
+));
 
 async function read(payload) {
   const result = await decode(payload);

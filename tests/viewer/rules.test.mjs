@@ -5,6 +5,7 @@ import {
   activeTokens, clock, entropy, explain, keptApart, nameOf, neighbour, playRange, ruleOf, spanAt, spansWithin, spelled, topTokens,
 } from "../../asr_core/viewer/static/rules.mjs";
 import { decode, setConvention } from "../../asr_core/viewer/static/payload.mjs";
+import { describe } from "../../asr_core/viewer/static/details.mjs";
 import { letterX } from "../../asr_core/viewer/static/rows.mjs";
 import { deflateSync } from "node:zlib";
 
@@ -96,6 +97,16 @@ test("a payload decodes to the numbers that went in, and the top tokens are the 
   assert.ok(Math.abs(entropy(heard, 1) - (-0.64 * Math.log2(0.64) - 0.36 * Math.log2(0.36) - 0.04 * Math.log2(0.04))) < 1e-9);
   assert.deepEqual(activeTokens(heard), [0, 1, 2]);
   assert.deepEqual(activeTokens(heard, 0.5), [0, 2]);
+});
+
+test("a word is told with its confidence where that is not its score, and older payloads have none", async () => {
+  const words = { ...spans, confidence: pack(new Uint8Array([51])) };
+  const result = await decode({ ...sent, confidence: "how probable", lanes: [{ ...lane, words }, lane] });
+  const [{ words: [told], tokens: [token] }, { words: [older] }] = result.lanes;
+  assert.deepEqual([told.score, told.confidence, older.confidence, result.confidence], [0.8, 0.2, 0.8, "how probable"]);
+  assert.equal(describe(told, 0), "0.00 s to 0.50 s, score 80 %, confidence 20 %");
+  assert.deepEqual([token, older].map((span) => describe(span, 0)), Array(2).fill("0.00 s to 0.50 s, score 80 %"));
+  assert.equal((await decode(sent)).confidence, "its score");
 });
 
 test("a difference marks the letters of both lanes", async () => {

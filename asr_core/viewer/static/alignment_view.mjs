@@ -138,6 +138,7 @@ class AlignmentView {
     this.summary.textContent =
       `${frames} frames of ${Math.round(frameS * 1000)} ms: ${blanks} blanks dropped, ` +
       `${frames - blanks - tokens.length} repeats merged, ${tokens.length} tokens kept. Score: ${result.score}. ` +
+      `Confidence, the line below a word: ${result.confidence}. ` +
       `Spans by ${result.convention}: ${result.conventions[result.convention]}.`;
     const notes = result.lanes.filter(({ note }) => note).map(({ name, note }) => {
       const paragraph = node("p");

@@ -12,7 +12,9 @@ const DIFFERENCES = {
 
 /** originS: where the times of spans are counted from. */
 export function describe(span, originS) {
-  return `${secondsOf(span, originS)}, score ${Math.round(span.score * 100)} %`;
+  const percent = (p) => `${Math.round(p * 100)} %`;
+  const sure = span.confidence === span.score ? "" : `, confidence ${percent(span.confidence)}`;
+  return `${secondsOf(span, originS)}, score ${percent(span.score)}${sure}`;
 }
 
 export function secondsOf({ startS, endS }, originS) {

@@ -14,14 +14,15 @@ async function unpackAll(texts, Type) {
 }
 
 async function unpackSpans(columns) {
-  const [first, last, score, times] = await Promise.all([
+  const [first, last, score, confidence, times] = await Promise.all([
     unpack(columns.first, Uint32Array),
     unpack(columns.last, Uint32Array),
     unpack(columns.score, Uint8Array),
+    unpack(columns.confidence ?? columns.score, Uint8Array), // tokens have none, nor had words in older payloads
     unpackAll(columns.times, Float32Array),
   ]);
   return columns.labels.map((label, index) => ({
-    index, label, first: first[index], last: last[index], score: score[index] / 255,
+    index, label, first: first[index], last: last[index], score: score[index] / 255, confidence: confidence[index] / 255,
     times: Object.fromEntries(Object.entries(times).map(([name, t]) => [name, [t[2 * index], t[2 * index + 1]]])),
   }));
 }
@@ -67,7 +68,7 @@ function setLetters(tokens, words) {
 }
 
 /**
- * -> {startS, durationS, part, score, conventions, convention, mel, lanes, differences, track, stops, focus, audioUrl}; a lane holds its
+ * -> {startS, durationS, part, score, confidence, conventions, convention, mel, lanes, differences, track, stops, focus, audioUrl}; a lane holds its
  * emission's fields {frames, frameS, labels, blank, posteriors} and {name, note, text, greedy, path, tokens, words, warnings}; greedy: its path is
  * the best token of each frame.
  */
@@ -83,6 +84,7 @@ export async function decode(payload) {
     durationS: payload.duration_s,
     part: payload.part, // {number, count}
     score: payload.score,
+    confidence: payload.confidence ?? "its score", // as older payloads have it
     conventions: payload.conventions,
     convention: payload.convention,
     mel: { frames: payload.mel.frames, bins: payload.mel.bins, frameS: payload.mel.frame_s, values: mel },

@@ -96,7 +96,7 @@ export class TextLayer {
     element.className = "word";
     element.style.left = `${span.startS * perSecond}px`;
     element.style.width = `${(span.endS - span.startS) * perSecond}px`;
-    element.style.setProperty("--score", span.score);
+    element.style.setProperty("--confidence", span.confidence);
     element.addEventListener("dblclick", () => this.actions.zoomTo(span, index));
     return element;
   }

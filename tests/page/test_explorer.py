@@ -18,6 +18,7 @@ from actions import (
 )
 
 from asr_core import align, posteriors
+from asr_core.alignment import CONFIDENCE
 from asr_core.comparison import differences
 from asr_core.export import export_lanes
 from asr_core.viewer.offline import replay
@@ -290,6 +291,25 @@ def test_a_reading_without_its_sound_is_shown_without_spectrogram_and_playback(b
     assert explained(page) == unheard.words[0].first
     page.close()
     assert errors == []
+
+
+def test_the_line_below_a_word_is_as_long_as_its_confidence_and_both_are_said(browser, tmp_path, expected):
+    told = expected.with_confidences([(index % 11) / 10 for index in range(len(expected.words))])
+    page_file = tmp_path / "replay.html"
+    page_file.write_text(replay(Lane("heard", told)))
+    page = browser.new_page()
+    page.goto(page_file.as_uri())
+    page.wait_for_selector(".ctc-lens .word")
+    words = page.locator(".ctc-lens .word")
+    lines = words.evaluate_all("words => words.map((word) => getComputedStyle(word).backgroundSize)")
+    assert [float(re.fullmatch(r"(?:calc\()?([0-9.e-]+)%.* 3px", line)[1]) for line in lines] == pytest.approx(
+        [100 * word.confidence for word in told.words], abs=0.3
+    )
+    for index in (2, 4):
+        word, label = told.words[index], words.nth(index).get_attribute("aria-label")
+        assert f"score {word.score:.0%}, confidence {word.confidence:.0%}" in label.replace(" %", "%")
+    assert CONFIDENCE in page.locator(".ctc-lens .summary").inner_text()
+    page.close()
 
 
 def test_a_notebook_shows_the_view_in_a_frame_of_its_own(browser, expected):

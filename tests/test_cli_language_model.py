@@ -103,12 +103,13 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def require_tuned_copy(out: Path, original: dict[str, bytes]) -> None:
-    """All files of the original but for the weights in config.json; and it loads."""
+    """All files of the original but for what was found, in config.json; and it loads."""
     made = contents(out)
     assert made.keys() == original.keys() and made["config.json"] != original["config.json"]
     assert {name for name in made if made[name] != original[name]} == {"config.json"}
     before, after = (json.loads(files["config.json"]) for files in (original, made))
     tuned = after.pop("language_model")
+    assert after.pop("calibration").keys() == {"greedy", "beam"}
     assert before.pop("language_model") != tuned and before == after
     assert checkpoint.load(out).language_model.weight == tuned["weight"]
 

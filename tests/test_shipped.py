@@ -111,7 +111,7 @@ def test_the_commands_that_hear_take_a_name(run, elsewhere, clips):
 def test_the_benchmark_takes_a_name_to_the_processes_that_it_starts(elsewhere, monkeypatch):
     asked = []
     monkeypatch.setattr(benchmark, "_python", lambda code, threads, *arguments: asked.extend(arguments) or "[]")
-    benchmark.benchmark("tiny", 1, [1.0], 0.0, 1, lambda doing: None)
+    benchmark.benchmark(["tiny"], 1, [1.0], 0.0, 1, lambda doing: None)
     assert json.loads(asked[0])[1] == str(shipped.FOLDER / "tiny") in asked[1:]
 
 

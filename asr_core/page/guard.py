@@ -6,10 +6,12 @@ Gradio serves more than this page needs: proxies, stored runs, an editor. Whatev
 from __future__ import annotations
 
 import contextlib
+import heapq
+import ipaddress
 import os
 import threading
-from collections import OrderedDict, deque
-from dataclasses import dataclass
+from array import array
+from collections import OrderedDict
 from time import monotonic
 
 import gradio as gr
@@ -22,10 +24,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LARGEST_FILE = 100_000_000  # bytes
 LARGEST_REQUEST = LARGEST_FILE + 1_000_000  # with the names and borders around its file
-WINDOW_S = 600.0
+MINUTE_S, WINDOW_S = 60.0, 600.0  # what was sent is summed up by the minute, and forgotten when the window has passed
+MINUTES = round(WINDOW_S / MINUTE_S)
 MOST_BYTES = 500_000_000  # that one client may send in a window: an hour of live captions is 350 million
 MOST_REQUESTS = 6_000  # that one client may send in a window: live captions take four a second
-MOST_CLIENTS = 10_000  # remembered at once
+MOST_CLIENTS = 10_000  # remembered at once, of half a kilobyte each
+FORGOTTEN_AT_ONCE = 0.1  # of them, where there is no room for another
 
 GET = (
     "/config",
@@ -55,10 +59,41 @@ HEADERS = {
 }
 
 
-@dataclass
-class Request:
-    when_s: float
-    bytes: int = 0  # that have arrived
+class Sent:
+    """What one client has sent: bytes and requests of each of the last MINUTES, this one included. It takes the same memory
+    however much it was."""
+
+    __slots__ = ("bytes", "minute", "requests")
+
+    def __init__(self, minute: int) -> None:
+        self.minute = minute
+        self.bytes, self.requests = array("Q", bytes(8 * MINUTES)), array("Q", bytes(8 * MINUTES))
+
+    def at(self, minute: int) -> Sent:
+        """Itself, without what is too old by then."""
+        for passed in range(self.minute + 1, min(minute, self.minute + MINUTES) + 1):
+            self.bytes[passed % MINUTES] = self.requests[passed % MINUTES] = 0
+        self.minute = max(minute, self.minute)
+        return self
+
+    def add(self, size: int = 0, requests: int = 0) -> None:
+        self.bytes[self.minute % MINUTES] += size
+        self.requests[self.minute % MINUTES] += requests
+
+    @property
+    def share(self) -> float:
+        """Of what it may send, how much it has sent."""
+        return max(sum(self.bytes) / MOST_BYTES, sum(self.requests) / MOST_REQUESTS)
+
+    def wait(self, size: int) -> int:
+        """Minutes until it may send another request of that size; 0 for now."""
+        held, asked = sum(self.bytes), sum(self.requests)
+        for minutes in range(MINUTES):
+            if held + max(size, 1) <= MOST_BYTES and asked < MOST_REQUESTS:
+                return minutes
+            oldest = (self.minute + 1 + minutes) % MINUTES
+            held, asked = held - self.bytes[oldest], asked - self.requests[oldest]
+        return MINUTES
 
 
 class TooMuch(Exception):
@@ -66,12 +101,19 @@ class TooMuch(Exception):
 
 
 class Guard:
-    """ASGI middleware. It counts what each client sends, and answers 404, 413 or 429 with a sentence."""
+    """ASGI middleware. It counts what each client sends, and answers 404, 413 or 429 with a sentence.
+
+    Bytes count as they arrive, so that requests side by side share what is left: together they exceed it by no more than
+    the piece of each that was under way.
+
+    Where there is no room for another client, those are forgotten who have sent the least. To be forgotten, a heavy sender
+    would need thousands of addresses that have each sent more, and who has those needs not be forgotten.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self.lock = threading.Lock()
-        self.clients: OrderedDict[str, deque[Request]] = OrderedDict()  # the one heard last at the end
+        self.clients: OrderedDict[str, Sent] = OrderedDict()  # the one heard last at the end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":  # the page has none
@@ -99,39 +141,55 @@ class Guard:
             await self.app(scope, receive, send_guarded)
             return
 
-        client = address(scope)
-        most = min(self.left(client), LARGEST_REQUEST)
-        if most <= 0 or int(Headers(scope=scope).get("content-length", 0)) > most:
-            await refusal(most)(scope, receive, send_guarded)
+        client, arrived = address(scope), 0
+        if refusal := self.begin(client, int(Headers(scope=scope).get("content-length", 0))):
+            await refusal(scope, receive, send_guarded)
             return
-        request = Request(monotonic())
-        with self.lock:
-            self.clients[client].append(request)
 
         async def receive_counted() -> Message:
-            nonlocal refused
+            nonlocal arrived, refused
             message = await receive()
-            request.bytes += len(message.get("body", b""))
-            if request.bytes > most:  # whatever was announced; and whatever the page makes of it, the answer is ours
+            size = len(message.get("body", b""))
+            arrived += size
+            if refusal := self.take(client, size, arrived):  # whatever was announced; whatever the page makes of it
                 refused = True
-                await refusal(most)(scope, receive, send_guarded)
+                await refusal(scope, receive, send_guarded)
                 raise TooMuch
             return message
 
         with contextlib.suppress(TooMuch):
             await self.app(scope, receive_counted, send_unless_refused)
 
-    def left(self, client: str) -> int:
-        """Bytes that it may still send now; 0 when it has sent too many or asked too often."""
-        oldest = monotonic() - WINDOW_S
+    def begin(self, client: str, size: int) -> PlainTextResponse | None:
+        """Counts a request, of which so many bytes are announced; or the answer to one that is not taken."""
+        if size > LARGEST_REQUEST:
+            return too_large()
         with self.lock:
-            sent = self.clients.setdefault(client, deque())
-            self.clients.move_to_end(client)
-            while sent and sent[0].when_s < oldest:
-                sent.popleft()
-            while len(self.clients) > MOST_CLIENTS:
-                self.clients.popitem(last=False)
-            return 0 if len(sent) >= MOST_REQUESTS else MOST_BYTES - sum(request.bytes for request in sent)
+            sent = self._sent(client)
+            if sent.wait(size):
+                return too_much(sent, size)
+            sent.add(requests=1)
+        return None
+
+    def take(self, client: str, size: int, arrived: int) -> PlainTextResponse | None:
+        """Counts so many bytes, which make the body `arrived` long; the answer when no more are taken."""
+        with self.lock:
+            sent = self._sent(client)
+            sent.add(size)
+            if arrived > LARGEST_REQUEST:
+                return too_large()
+            return too_much(sent, 0) if sum(sent.bytes) > MOST_BYTES else None
+
+    def _sent(self, client: str) -> Sent:
+        minute = int(monotonic() // MINUTE_S)
+        if client not in self.clients:
+            if len(self.clients) >= MOST_CLIENTS:
+                shares = {other: sent.at(minute).share for other, sent in self.clients.items()}
+                for other in heapq.nsmallest(max(1, int(FORGOTTEN_AT_ONCE * MOST_CLIENTS)), shares, shares.get):
+                    del self.clients[other]
+            self.clients[client] = Sent(minute)
+        self.clients.move_to_end(client)
+        return self.clients[client].at(minute)
 
 
 def is_served(method: str, path: str) -> bool:
@@ -146,17 +204,52 @@ def is_served(method: str, path: str) -> bool:
 
 
 def address(scope: Scope) -> str:
-    """Of the client. To a Space all come through one proxy, which says for whom; elsewhere such words prove nothing."""
-    forwarded = Headers(scope=scope).get("x-forwarded-for", "") if ON_A_SPACE else ""
-    return forwarded.split(",")[0].strip()[:64] or (scope.get("client") or ("",))[0]
+    """Whom a request is counted for.
+
+    To a Space all come through Hugging Face's proxies, so that the connection's own address is one of theirs
+    (github.com/embeddings-benchmark/mteb/pull/4754 found 10.16.3.80). A proxy appends to X-Forwarded-For the address that it
+    was called from (AWS load balancers, "append"), and leaves what stood there, which anybody may have written. So the last
+    entry is the one to believe, and, where that is a proxy in a private network, the last one before those: the address from
+    which somebody out there called the first proxy. Elsewhere the header proves nothing; uvicorn itself believes a proxy on
+    this machine alone.
+    """
+    peer = (scope.get("client") or ("",))[0]
+    forwarded = ",".join(Headers(scope=scope).getlist("x-forwarded-for")) if ON_A_SPACE else ""
+    entries = [entry.strip() for entry in forwarded.split(",") if entry.strip()] or [peer]
+    for entry in reversed(entries):
+        name, is_private = _counted(entry)
+        if not is_private:
+            return name
+    return _counted(entries[-1])[0]
 
 
-def refusal(most: int) -> PlainTextResponse:
-    """most: the bytes that were left to the client."""
-    if most == LARGEST_REQUEST:
-        return PlainTextResponse(f"A request may hold at most {LARGEST_FILE / 1e6:.0f} MB. Send a shorter recording.", 413)
-    minutes = WINDOW_S / 60
-    return PlainTextResponse(f"You have sent very much in the last {minutes:.0f} minutes. Try again in {minutes:.0f}.", 429)
+def _counted(entry: str) -> tuple[str, bool]:
+    """An address, perhaps with a port, as it is counted, and whether it is one of a private network. Of IPv6 it is the /64,
+    the least that a network is given: whoever has one has all its addresses."""
+    host = entry[1:].partition("]")[0] if entry.startswith("[") else entry
+    host = host.partition(":")[0] if host.count(":") == 1 else host
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        return entry[:64], False
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    network = ip if ip.version == 4 else f"{ipaddress.IPv6Address(int(ip) >> 64 << 64)}/64"
+    return str(network), not ip.is_global
+
+
+def too_large() -> PlainTextResponse:
+    return PlainTextResponse(f"A request may hold at most {LARGEST_FILE / 1e6:.0f} MB. Send a shorter recording.", 413)
+
+
+def too_much(sent: Sent, size: int) -> PlainTextResponse:
+    """size: of the request that has to wait, as far as it is known."""
+    minutes = max(1, sent.wait(size))
+    sentence = (
+        f"Upload limit reached: {sum(sent.bytes) / 1e6:.0f} MB in {sum(sent.requests):,} requests came from your address in "
+        f"the last {MINUTES} minutes; {MOST_BYTES / 1e6:.0f} MB and {MOST_REQUESTS:,} requests are the most. "
+        f"Try again in {minutes} minute{'s' * (minutes > 1)}."
+    )
+    return PlainTextResponse(sentence, 429, {"retry-after": f"{minutes * MINUTE_S:.0f}"})
 
 
 async def _refuse_address(url: str, *_: object) -> str:

@@ -2,7 +2,7 @@
 
 NAME/model.safetensors   the encoder's weights, float16, or 8 bits (quantisation)
 NAME/config.json         format, alphabet, features, encoder, training, metrics, what tune found
-NAME/language_model.safetensors   what a beam search may heed, where there is one
+NAME/language_model.safetensors   what a beam search may heed, where there is one; several folders may share one beside them
 NAME/replay.safetensors  what it made of three clips while it was trained, where the training was recorded
 NAME/README.md           the model card, where somebody wrote one
 NAME/LICENSE.whisper     OpenAI's notice, where the training began with Whisper's weights
@@ -107,14 +107,15 @@ class Checkpoint:
         return LogMel(self.features)
 
     def save(self, folder: Path, compressed: bool = False) -> None:
-        """Write weights, words, replay, configuration and notices, all or, after a crash, none. compressed: matrices in 8
-        bits."""
+        """Write weights, language model, replay, configuration and notices, all or, after a crash, none. The language model
+        is left out where the folder has the same one already, or has none and the same one lies beside it. compressed:
+        matrices in 8 bits."""
         files = {WEIGHTS: self.weights(compressed), CONFIG: self.config(), **origin.notices(self.training)}
         if self.language_model:
             files[LANGUAGE_MODEL] = self.language_model.to_bytes()
         if self.replay:
             files[replay.FILE] = self.replay.to_bytes()
-        write_together(folder, files | origin.notices(self.training))
+        write_files(folder, files)
 
     def save_config(self, folder: Path) -> None:
         """Write everything but the weights and the words, atomically."""
@@ -146,8 +147,12 @@ class Checkpoint:
         return (json.dumps(config, indent=2) + "\n").encode()
 
 
-def load(source: str | Path) -> Checkpoint:
-    """Read a shipped checkpoint by its name or a folder, or fetch a Hub id ("someone/model"). Raises CheckpointError."""
+def load(source: str | Path, untuned: bool = False) -> Checkpoint:
+    """Read a shipped checkpoint by its name or a folder, or fetch a Hub id ("someone/model"). Raises CheckpointError.
+
+    A folder that holds no language model uses the one beside it if its configuration has the weights for one, which `tune`
+    finds. untuned: also without them, so as to find them. Beside a folder that is a link means beside what it links to.
+    """
     folder = find(source)
     config = _read_config(folder)
     try:
@@ -165,7 +170,7 @@ def load(source: str | Path) -> Checkpoint:
             f"{encoder.config.n_mels} mel bins, the alphabet {len(alphabet)} tokens and the features {features.n_mels} bins."
         )
     _load_weights(encoder, folder)
-    words, story = _load_words(folder, config, alphabet), _load_replay(folder)
+    words, story = _load_words(folder, config, alphabet, untuned), _load_replay(folder)
     beside = locate(folder, CARD).parent
     here = shipped.folder_of(source)
     card = card_of(beside) if os.path.isdir(here) else f"https://huggingface.co/{source}"
@@ -173,14 +178,22 @@ def load(source: str | Path) -> Checkpoint:
     return Checkpoint(name, encoder.eval(), features, alphabet, made, measured, words, story, card, licence, calibration)
 
 
-def read_files(folder: Path) -> dict[str, bytes]:
-    """The files of a checkpoint as they are, by their names. Raises OSError."""
-    return {name: path.read_bytes() for name in FILES if (path := locate(folder, name)).is_file()}
+def read_files(folder: Path, model: Checkpoint) -> dict[str, bytes]:
+    """The files of a checkpoint as they are, by their names, and the language model that it shares. model: what was loaded
+    from there. Raises OSError."""
+    files = {name: path.read_bytes() for name in FILES if (path := locate(folder, name)).is_file()}
+    if model.language_model:
+        files.setdefault(LANGUAGE_MODEL, model.language_model.to_bytes())
+    return files
 
 
 def write_files(folder: Path, files: dict[str, bytes]) -> None:
-    """Write a whole checkpoint, all or, after a crash, none of it. A card that is there may be somebody's own, and stays."""
-    write_together(folder, {name: data for name, data in files.items() if name != CARD or not card_of(folder)})
+    """Write a whole checkpoint, all or, after a crash, none of it. A card that is there may be somebody's own, and stays;
+    a language model that lies there or beside it already is not written again."""
+    kept = {CARD} if card_of(folder) else set()
+    if LANGUAGE_MODEL in files and files[LANGUAGE_MODEL] == _words_found(folder):
+        kept.add(LANGUAGE_MODEL)
+    write_together(folder, {name: data for name, data in files.items() if name not in kept})
 
 
 def find(source: str | Path) -> Path:
@@ -302,25 +315,55 @@ def _compare(found: dict[str, tuple], expected: dict[str, tuple], folder: Path) 
             )
 
 
-def _load_words(folder: Path, config: dict, alphabet: Alphabet) -> LanguageModel | None:
-    try:
-        words = language_model.load(locate(folder, LANGUAGE_MODEL))
-        if "language_model" in config:
-            tuned = _table(config["language_model"], "language_model")
-            tuned = {"prior_weight": 0.0, "prior": (), "phone_weight": 0.0} | tuned  # once unknown
-            words = replace(words, **{name: tuned[name] for name in TUNED})
-        require_number(words, "weight", "prior_weight", "phone_weight", least=0, most=1_000)
-        require_number(words, "word_bonus", least=-1_000, most=1_000)
-        if words.prior not in ((), []):
-            require_numbers(words, "prior", count=len(alphabet.labels), least=-1_000, most=0)
-        words = replace(words, prior=tuple(words.prior))
-        if alphabet.space is None:
-            raise ValueError("the alphabet has no space, so it spells no words")
-        return words
-    except FileNotFoundError:
-        return None
-    except (KeyError, ValueError) as error:
-        raise CheckpointError(f"The language model of {folder.name} cannot be used: {_sentence(error)}") from error
+def _load_words(folder: Path, config: dict, alphabet: Alphabet, untuned: bool) -> LanguageModel | None:
+    tuned = "language_model" in config
+    own, beside = _paths_of_words(folder)
+    for path in (own, beside) if tuned or untuned else (own,):
+        try:
+            return _weigh(language_model.load(path), config, alphabet)
+        except FileNotFoundError:
+            continue
+        except (KeyError, ValueError) as error:
+            which = "of" if path == own else "beside"
+            raise CheckpointError(f"The language model {which} {folder.name} cannot be used: {_sentence(error)}") from error
+    if tuned:
+        raise CheckpointError(
+            f"{folder.name} was tuned with a language model, and there is no {LANGUAGE_MODEL} in it or beside it. Copy that "
+            f'file into it, or do without: delete "language_model" from its {CONFIG}.'
+        )
+    return None
+
+
+def _weigh(words: LanguageModel, config: dict, alphabet: Alphabet) -> LanguageModel:
+    if "language_model" in config:
+        tuned = _table(config["language_model"], "language_model")
+        tuned = {"prior_weight": 0.0, "prior": (), "phone_weight": 0.0} | tuned  # once unknown
+        words = replace(words, **{name: tuned[name] for name in TUNED})
+    require_number(words, "weight", "prior_weight", "phone_weight", least=0, most=1_000)
+    require_number(words, "word_bonus", least=-1_000, most=1_000)
+    if words.prior not in ((), []):
+        require_numbers(words, "prior", count=len(alphabet.labels), least=-1_000, most=0)
+    words = replace(words, prior=tuple(words.prior))
+    if alphabet.space is None:
+        raise ValueError("the alphabet has no space, so it spells no words")
+    return words
+
+
+def _words_found(folder: Path) -> bytes | None:
+    """The language model that a tuned checkpoint in this folder, which need not be there yet, would use."""
+    for path in _paths_of_words(folder):
+        try:
+            return readable(path, language_model.LARGEST).read_bytes()
+        except FileNotFoundError:
+            continue
+        except OSError:  # it cannot be used
+            return None
+    return None
+
+
+def _paths_of_words(folder: Path) -> tuple[Path, Path]:
+    """Of the folder's own language model, and of the one that it may share."""
+    return locate(folder, LANGUAGE_MODEL), folder.resolve().parent / LANGUAGE_MODEL
 
 
 def _load_replay(folder: Path) -> Replay | None:

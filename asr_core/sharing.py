@@ -19,8 +19,9 @@ class SharingError(ValueError):
 def push(source: str | Path, name: str) -> str:
     """The files of a checkpoint of ours as one commit to the Hub id `name`, which is made if it is not there -> its address.
 
-    source: a folder, or a shipped checkpoint by its name. A folder without a card gets one from its figures. Raises
-    SharingError, and checkpoint.CheckpointError for a folder that could not be loaded from there.
+    source: a folder, or a shipped checkpoint by its name. The language model is sent, too, where it lies beside the folder.
+    A folder without a card gets one from its figures. Raises SharingError, and checkpoint.CheckpointError for a folder that
+    could not be loaded from there.
     """
     folder = shipped.folder_of(source)
     if not folder.is_dir():
@@ -34,6 +35,8 @@ def push(source: str | Path, name: str) -> str:
 
     sources: dict[str, Path | bytes] = {file: path for file in FILES if (path := locate(folder, file)).exists()}
     sources = origin.notices(model.training) | sources
+    if model.language_model:
+        sources.setdefault(checkpoint.LANGUAGE_MODEL, model.language_model.to_bytes())
     sources.setdefault(CARD, card(model, name).encode())
     additions = [CommitOperationAdd(file, source) for file, source in sources.items()]
     api = HfApi()

@@ -19,7 +19,8 @@ def run(args: argparse.Namespace) -> int:
     folder, out = adapters.find_own(args.source), shipped.target(args.out)
     if out.exists() and out.samefile(folder):
         raise CheckpointError(f"{out} would lose its own weights, which 8 bits do not give back. Name another folder.")
-    weights = checkpoint.load(folder).weights(compressed=True)
-    checkpoint.write_files(out, checkpoint.read_files(folder) | {checkpoint.WEIGHTS: weights})
+    model = checkpoint.load(folder)
+    weights = model.weights(compressed=True)
+    checkpoint.write_files(out, checkpoint.read_files(folder, model) | {checkpoint.WEIGHTS: weights})
     print(f"{out / checkpoint.WEIGHTS}: {len(weights) / 1e6:.1f} MB. Measure it again: python -m asr_core evaluate")
     return 0

@@ -25,7 +25,12 @@ from asr_core.tuning import calibrate, tune
 def add(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
     building = commands.add_parser("language-model", help="make a word trigram from text, for the beam search")
     building.add_argument("text", nargs="+", type=Path, help="one sentence a line, UTF-8, plain or .xz")
-    building.add_argument("--out", type=Path, required=True, help=f"such as CHECKPOINT/{checkpoint.LANGUAGE_MODEL}")
+    building.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help=f"CHECKPOINT/{checkpoint.LANGUAGE_MODEL}, or beside several that shall share it",
+    )
     building.add_argument("--vocabulary", type=int, default=50_000, help="words, the most frequent (default: 50000)")
     building.add_argument("--bigrams", type=int, default=900_000, help="kept beside those that trigrams need (900000)")
     building.add_argument("--trigrams", type=int, default=900_000, help="kept (900000)")
@@ -72,10 +77,12 @@ def build(args: argparse.Namespace) -> int:
 
 def tune_weights(args: argparse.Namespace) -> int:
     folder = _tuned_folder(args)
-    transcriber, files = Transcriber(checkpoint.load(folder)), checkpoint.read_files(folder)
-    model = transcriber.model
+    model = checkpoint.load(folder, untuned=True)
+    transcriber, files = Transcriber(model), checkpoint.read_files(folder, model)
     if not model.language_model:
-        raise LanguageModelError(f"{folder} has no {checkpoint.LANGUAGE_MODEL}. Make one with language-model.")
+        raise LanguageModelError(
+            f"{folder} has no {checkpoint.LANGUAGE_MODEL}, and none lies beside it. Make one with language-model."
+        )
     emissions = []
     for utterance in tqdm(corpus(args)[:: args.every], "listening", unit="utterance", file=sys.stderr):
         emissions.append((utterance.text, transcriber.transcribe(utterance.path, "greedy").emission))

@@ -54,6 +54,7 @@ def environment(**more: str) -> dict[str, str]:
 def test_the_recipe_uploads_no_file_that_a_space_does_not_need(uploaded):
     size = sum((ROOT / name).stat().st_size for name in uploaded)
     assert size < 30e6
+    assert "checkpoints/language_model.safetensors" in uploaded
     assert not [name for name in uploaded if re.search(r"__pycache__|^tests|^runs|^docs|^train\.py", name)]
 
 

@@ -43,7 +43,7 @@ def _softer(db: float) -> Condition:
 
 def _noisy(snr_db: float) -> Condition:
     return Condition(
-        f"in white noise {snr_db:g} dB softer than it",
+        f"in white noise {snr_db:g} dB softer than the speech",
         lambda waveform, rate: add_noise(waveform, snr_db, exponent=0.0),
     )
 

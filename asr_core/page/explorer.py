@@ -161,6 +161,8 @@ def build(
                 type="filepath",
                 waveform_options=gr.WaveformOptions(sample_rate=transcriber.model.features.sample_rate),
             )
+            if expected := models.expectation(transcriber.model):
+                gr.Markdown(expected, elem_id="expectation")
         with gr.Column(scale=3):
             text = gr.Textbox(label="What it heard", lines=3, max_lines=8, buttons=["copy"], interactive=False)
             reading = gr.Radio(

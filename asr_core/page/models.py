@@ -9,6 +9,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from asr_core.checkpoint import Checkpoint
 from asr_core.page.plain import plain
 from asr_core.recogniser import Recogniser
 from asr_core.transcriber import Progress, Transcriber
@@ -62,6 +63,24 @@ def card(name: str, model: Recogniser) -> str:
     elif model.card:
         where = f"model card in {plain('/'.join(Path(model.card).parts[-2:]))}"
     return f"**{plain(name)}**: {licence}, {where}"
+
+
+def expectation(model: Recogniser) -> str:
+    """What to expect of a model's text, as Markdown: what it reads, and how often it errs by its own figures; "" of one that
+    tells none."""
+    if not isinstance(model, Checkpoint):
+        return ""
+    rates = {name: figures.get("wer") for name, figures in model.metrics.items() if isinstance(figures, dict)}
+    alone, beam = rates.get("validation"), rates.get("validation, beam")
+    if not isinstance(alone, float) or not 0 < alone < 1:
+        return ""
+    by_letters, with_words = f"1 in {1 / alone:.0f} by letters alone", isinstance(beam, float) and 0 < beam < alone
+    wrong = f"1 word in {1 / beam:.0f} wrong, {by_letters}," if with_words else f"1 word in {1 / alone:.0f} wrong"
+    size = f"{model.encoder.parameter_count / 1e6:.0f} million parameters"
+    return (
+        f"**{plain(model.name)}** ({size}) gets about {wrong} on clear English, read aloud; more with noise, an accent or a "
+        "far microphone."
+    )
 
 
 def _apart(names: Sequence[str]) -> list[str]:

@@ -33,27 +33,29 @@ LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
 OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
 SOFTWARE.
 """
-LONGEST = 300  # characters that are told of what was before
 THEN = ", then "
 WHISPER = ("hf:", "ct2:")  # begin the names of what asr_core/whisper reads
+MOST = 4  # trainings, one after the other, that are told; the first one is always among them
+LONGEST_NAME = 100  # characters
 
 
 def begun_with(source: str, before: Mapping) -> str:
     """What is told of a training that begins with this: a Hub id or, without its place, the name of a folder. before: the
     table of the training that made it, where there was one; what that one began with comes first."""
     prefix, colon, name = ("", "", source) if os.path.isdir(source) else source.rpartition(":")
-    shown = prefix + colon + (Path(os.path.abspath(name)).name if os.path.isdir(name) else name)
-    earlier = told_by(before)
-    return f"{earlier}{THEN}{shown}" if earlier else shown
+    shown = Path(os.path.abspath(name)).name if os.path.isdir(name) else name
+    shown = "".join(sign if sign.isprintable() else "?" for sign in prefix + colon + shown)[:LONGEST_NAME]
+    first, *rest = [*told_by(before).split(THEN), shown] if told_by(before) else [shown]
+    return THEN.join([first, *rest[-MOST + 1 :]])
 
 
 def told_by(training: Mapping) -> str:
     """ "" of a training that began with random weights, and where a strange config.json tells anything but a line."""
     told = training.get(KEY)
-    return told if isinstance(told, str) and told.isprintable() and len(told) <= LONGEST else ""
+    longest = MOST * (LONGEST_NAME + len(THEN))
+    return told if isinstance(told, str) and told.isprintable() and len(told) <= longest else ""
 
 
 def notices(training: Mapping) -> dict[str, bytes]:
     """The files, by their names, that must lie beside the weights of this training."""
-    from_whisper = any(each.startswith(WHISPER) for each in told_by(training).split(THEN))
-    return {NOTICE_FILE: NOTICE.encode()} if from_whisper else {}
+    return {NOTICE_FILE: NOTICE.encode()} if told_by(training).startswith(WHISPER) else {}

@@ -1,5 +1,5 @@
-"""Whisper's encoder (Radford et al. 2022, arXiv 2212.04356), for a training to start from: its weights, by the names that
-they have in two kinds of files, to those that they have in WhisperCTC.
+"""Whisper's encoder (Radford et al. 2022, arXiv 2212.04356), for a training to start from: the names that its weights have
+in two kinds of files, mapped onto those of WhisperCTC.
 
 hf:ORG/NAME, hf:FOLDER   as transformers saves it: config.json and model.safetensors
 ct2:FOLDER               as faster-whisper has it: CTranslate2's model.bin
@@ -137,7 +137,8 @@ class HubWhisper:
     def file(self) -> safe_open:
         path = _folder(self.name, WEIGHTS) / WEIGHTS
         try:
-            with open(readable(path, LARGEST_WEIGHTS), "rb") as file:
+            readable(path, LARGEST_WEIGHTS)
+            with open(path, "rb") as file:
                 (header,) = struct.unpack("<Q", file.read(8))
             if header > LARGEST_HEADER:
                 raise SafetensorError(f"its header claims {header:,} bytes")
@@ -156,9 +157,7 @@ class HubWhisper:
         return frozenset(self.file.keys())
 
     def names(self, ours: str) -> tuple[str, ...]:
-        body = (
-            "model.encoder" if "model.encoder.conv1.weight" in self.stored else "encoder"
-        )  # with its output layer, or bare
+        body = "model.encoder" if "model.encoder.conv1.weight" in self.stored else "encoder"  # as it was saved, or its body
         first, *rest = ours.split(".")
         if first != "blocks":
             return (f"{body}.{ours}",)

@@ -26,7 +26,7 @@ from whispers import (
     whisper_weights,
 )
 
-from asr_core import CheckpointError, checkpoint, whisper
+from asr_core import CheckpointError, checkpoint, origin, whisper
 from asr_core.features import WHISPER, FeatureConfig, LogMel
 from asr_core.models import WhisperCTC, WhisperCTCConfig
 from asr_core.models.whisper_ctc import positions
@@ -413,3 +413,17 @@ def test_a_training_from_nothing_or_from_a_strange_table_tells_nothing(corpus, t
         model = replace(made, training={**made.training, "init_from": strange})
         model.save(tmp_path / "strange")
         assert not (tmp_path / "strange" / NOTICE_FILE).exists() and "from the weights" not in card(model, "a/b")
+
+
+def test_however_often_a_training_goes_on_the_first_weights_are_told(tmp_path):
+    (tmp_path / ("x" * 250)).mkdir()
+    told = origin.begun_with("hf:openai/whisper-base.en", {})
+    for number in range(9):
+        source = str(tmp_path / ("x" * 250)) if number % 2 else f"somebody/part{number}"
+        told = origin.begun_with(source, {"init_from": told})
+    assert told == f"hf:openai/whisper-base.en, then somebody/part6, then {'x' * 100}, then somebody/part8"
+    assert NOTICE_FILE in origin.notices({"init_from": told})
+    (tmp_path / "a\nb\udcff").mkdir()
+    assert origin.begun_with(f"ct2:{tmp_path}/a\nb\udcff", {}) == "ct2:a?b?"
+    (tmp_path / "hf:x").mkdir()
+    assert origin.begun_with(str(tmp_path / "hf:x"), {}) == "hf:x"

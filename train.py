@@ -90,7 +90,7 @@ def arguments() -> argparse.Namespace:
         "--init-from",
         metavar="CHECKPOINT",
         help="start from the weights of a checkpoint (a shipped one by its name, a folder, a Hub id) or, with the presets "
-        "base and tiny, of a Whisper: hf:ORG/NAME, hf:FOLDER, ct2:FOLDER (docs/whisper.md)",
+        "tiny, base and small, of a Whisper: hf:ORG/NAME, hf:FOLDER, ct2:FOLDER (docs/whisper.md)",
     )
     run.add_argument("--max-minutes", type=float, default=math.inf, help="stop cleanly after this long; run again to go on")
     run.add_argument("--threads", type=int, default=1, help="torch threads; more than one only on an idle machine (1)")

@@ -44,7 +44,7 @@ FILES = (WEIGHTS, CONFIG, LANGUAGE_MODEL, replay.FILE, CARD, origin.NOTICE_FILE)
 TUNED = ("weight", "word_bonus", "prior_weight", "prior", "phone_weight")  # of the language model, with this recogniser
 LARGEST_CONFIG = 1_000_000  # bytes: the history of a thousand epochs is 150 kB
 LARGEST_HEADER = 1_000_000  # bytes of a weights file that are no weights: 100 for each tensor
-MOST_PARAMETERS = 100_000_000  # three times those of the larger preset; more would be no fun on a CPU
+MOST_PARAMETERS = 120_000_000  # the largest preset has 101 million; more would be no fun on a CPU
 LONGEST_SENTENCE = 400  # characters of what is told about a file that may hold anything
 
 

@@ -64,7 +64,8 @@ class Size:
         return f"{self.blocks} blocks of {self.width} with {self.heads} heads"
 
 
-SIZES = {"tiny": Size(80, 384, 6, 4), "base": Size(80, 512, 8, 6)}  # of the Whispers that have a preset of their name
+# Of the Whispers that have a preset of their name.
+SIZES = {"tiny": Size(80, 384, 6, 4), "base": Size(80, 512, 8, 6), "small": Size(80, 768, 12, 12)}
 
 
 class Whisper(Protocol):

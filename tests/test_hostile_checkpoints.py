@@ -132,7 +132,7 @@ HOSTILE = {
     "a googol of channels": (setting("encoder", "channels", to=10**100), r"channels is 1000\d*\.\.\.\d*0; it must be"),
     "more parameters than fit": (
         lambda folder: [setting("encoder", name, to=16_384)(folder) for name in ("width", "hidden")],
-        r"describes an encoder of [\d,]+ parameters; 100,000,000 are the most",
+        r"describes an encoder of [\d,]+ parameters; 120,000,000 are the most",
     ),
     "an endless FFT": (setting("features", "n_fft", to=10**8), "n_fft is 100000000"),
     "a window beyond the FFT": (setting("features", "win_length", to=401), "win_length is 401"),

@@ -28,7 +28,7 @@ from whispers import (
 
 from asr_core import CheckpointError, checkpoint, origin, whisper
 from asr_core.features import WHISPER, FeatureConfig, LogMel
-from asr_core.models import WhisperCTC, WhisperCTCConfig
+from asr_core.models import WhisperCTC, WhisperCTCConfig, build_encoder
 from asr_core.models.whisper_ctc import positions
 from asr_core.origin import NOTICE_FILE
 from asr_core.sharing import card
@@ -138,6 +138,12 @@ def test_the_sizes_named_are_those_of_the_presets_and_the_presets_hear_as_whispe
     }
     assert found == SIZES
     assert all(PRESETS[name].features == WHISPER for name in SIZES)
+
+
+def test_what_any_preset_trains_may_be_loaded_again():
+    for name, preset in PRESETS.items():
+        with torch.device("meta"):
+            assert build_encoder(preset.encoder).parameter_count <= checkpoint.MOST_PARAMETERS, name
 
 
 # One Whisper in two kinds of files

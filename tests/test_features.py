@@ -64,7 +64,13 @@ def test_log_mel_agrees_with_a_short_time_fourier_transform_written_out(config):
     starts = range(0, len(padded) - config.n_fft + 1, config.hop_length)
     power = np.stack([np.abs(np.fft.rfft(padded[start : start + config.n_fft] * window)) ** 2 for start in starts])
     bank = torchaudio.functional.melscale_fbanks(
-        config.n_fft // 2 + 1, 0.0, config.sample_rate / 2, config.n_mels, config.sample_rate
+        config.n_fft // 2 + 1,
+        0.0,
+        config.sample_rate / 2,
+        config.n_mels,
+        config.sample_rate,
+        norm="slaney" if config.slaney else None,
+        mel_scale="slaney" if config.slaney else "htk",
     )
     expected = (np.log(power @ bank.double().numpy() + config.floor) - config.mean) / config.std
     got = LogMel(config)(torch.from_numpy(waveform))

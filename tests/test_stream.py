@@ -61,8 +61,9 @@ def test_committed_words_never_change_and_the_result_is_nearly_that_of_the_whole
 
 def test_the_tail_follows_at_once_and_words_are_committed_in_good_time(transcriber, speech):
     stream = transcriber.stream("greedy")
-    for number, caption in enumerate(fed(stream, speech, [RATE // 2] * 1_000), start=1):
-        assert caption.duration_s == pytest.approx(min(number / 2, len(speech) // 8000 / 2))
+    update = round(UPDATE_S * RATE)
+    for number, caption in enumerate(fed(stream, speech, [update] * 1_000), start=1):
+        assert caption.duration_s == pytest.approx(min(number, len(speech) // update) * UPDATE_S)
         assert len(stream.path) * 0.04 > caption.duration_s - LAG_S - LONGEST_S
     assert any(len(caption.tail) > 3 for caption in fed(transcriber.stream("greedy"), speech[: 2 * RATE], [RATE // 2] * 4))
 
@@ -111,7 +112,7 @@ def test_it_costs_the_same_however_long_one_talks(monkeypatch):
     for second in range(90):
         stream.feed(speech_like(1.0, second), RATE)
     most = RATE * (CONTEXT_S + LONGEST_S + LAG_S + UPDATE_S + 0.2)
-    assert len(lengths) == 90 / UPDATE_S and max(lengths) <= most
+    assert len(lengths) == int(90 / UPDATE_S) and max(lengths) <= most
 
 
 def test_pieces_of_words_are_committed_word_by_word():

@@ -13,6 +13,7 @@ from asr_core import Transcriber, audio
 from asr_core.metrics import character_errors
 from asr_core.page import live
 from asr_core.page.live import Speakers
+from asr_core.stream import UPDATE_S
 
 
 def message(samples: np.ndarray, name: str = "a", rate: int = 16_000) -> dict:
@@ -122,11 +123,11 @@ def test_nobody_looks_at_the_talks_without_the_lock(speakers, monkeypatch):
         return type("Watched", (kind,), {name: method(name) for name in names})
 
     speakers.talks, speakers.heard = watched(OrderedDict)(), watched(dict)()
-    piece = speech_like(1.0)
+    piece = speech_like(2 * UPDATE_S)
     for number in range(live.MOST_SPEAKERS + 1):
         speakers.feed(message(piece, str(number)))
-    assert speakers.recent("0").duration_s == pytest.approx(1.0, abs=0.1)
-    assert speakers.finish("0").duration_s == pytest.approx(1.0, abs=0.1)
+    assert speakers.recent("0").duration_s == pytest.approx(2 * UPDATE_S, abs=0.1)
+    assert speakers.finish("0").duration_s == pytest.approx(2 * UPDATE_S, abs=0.1)
     assert speakers.recent("0") is speakers.finish("0") is None
     now = live.monotonic()
     monkeypatch.setattr(live, "monotonic", lambda: now + live.FORGOTTEN_S + 1)
@@ -169,8 +170,9 @@ def test_a_talk_ends_after_so_long_and_a_rate_that_cannot_be_is_refused(speakers
 def test_the_view_beside_it_holds_the_last_seconds(transcriber):
     samples = np.concatenate([audio.load(example.path) for example in EXAMPLES])
     stream = transcriber.stream("greedy")
-    for start in range(0, len(samples), 8_000):
-        stream.feed(samples[start : start + 8_000], 16_000)
+    update = round(UPDATE_S * 16_000)
+    for start in range(0, len(samples), update):
+        stream.feed(samples[start : start + update], 16_000)
         recent = stream.recent(4.0)
         assert recent.duration_s <= 4.05 and len(recent.path) == len(recent.emission)
         assert abs(len(recent.path) * 0.04 - recent.duration_s) <= 0.05

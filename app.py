@@ -135,7 +135,7 @@ def give_freed_memory_back() -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Open the CTC Lens page.")
-    model = f"{shipped.listed()}, a folder, a Hub id, hf:..., torchaudio:..."
+    model = f"{shipped.choices()}, a folder, a Hub id, hf:..., torchaudio:..."
     parser.add_argument("--checkpoint", default=str(DEFAULT_CHECKPOINT), metavar="MODEL", help=model)
     parser.add_argument(
         "--compare", action="append", default=[], metavar="MODEL", help="another, to show side by side; may be repeated"

@@ -47,7 +47,7 @@ def main() -> int:
     description = "Transcribe speech, align text with it, and measure a model."
     parser = argparse.ArgumentParser(prog="python -m asr_core", description=description)
     commands = parser.add_subparsers(dest="command", required=True)
-    model = f"{shipped.listed()}, a folder, or a Hub id"
+    model = f"{shipped.choices()}, a folder, or a Hub id"
     for module in (transcribe, evaluate, diagnose, benchmark, prepare, language_model, compress, push, export_onnx):
         for command in module.add(commands):  # those that need a model
             command.add_argument("--checkpoint", default=str(DEFAULT_CHECKPOINT), metavar="MODEL", help=model)

@@ -14,7 +14,7 @@ import json
 import os
 import reprlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from asr_core import hub, language_model, origin, quantisation, replay, shipped
+from asr_core import hub, origin, quantisation, replay, shipped, tuned_words
 from asr_core.calibration import Calibration
 from asr_core.cards import CARD, card_of, licence_of
 from asr_core.decoding import DECODERS
@@ -32,16 +32,14 @@ from asr_core.files import readable
 from asr_core.language_model import LanguageModel
 from asr_core.models import Encoder, build_encoder, describe_encoder
 from asr_core.replay import Replay, ReplayError
-from asr_core.settings import require_number, require_numbers
 from asr_core.shipped import CheckpointError
 from asr_core.text import Alphabet
 from asr_core.transaction import locate, write_one, write_together
 from asr_core.windows import ALIGNED
 
 FORMAT = 1
-WEIGHTS, CONFIG, LANGUAGE_MODEL = "model.safetensors", "config.json", "language_model.safetensors"
+WEIGHTS, CONFIG, LANGUAGE_MODEL = "model.safetensors", "config.json", tuned_words.FILE
 FILES = (WEIGHTS, CONFIG, LANGUAGE_MODEL, replay.FILE, CARD, origin.NOTICE_FILE)  # all that one may have
-TUNED = ("weight", "word_bonus", "prior_weight", "prior", "phone_weight")  # of the language model, with this recogniser
 LARGEST_CONFIG = 1_000_000  # bytes: the history of a thousand epochs is 150 kB
 LARGEST_HEADER = 1_000_000  # bytes of a weights file that are no weights: 100 for each tensor
 MOST_PARAMETERS = 120_000_000  # the largest preset has 101 million; more would be no fun on a CPU
@@ -141,7 +139,7 @@ class Checkpoint:
             "metrics": self.metrics,
         }
         if self.language_model:
-            config["language_model"] = {name: getattr(self.language_model, name) for name in TUNED}
+            config["language_model"] = tuned_words.weights(self.language_model)
         if self.calibration:
             config["calibration"] = {decoder: asdict(each) for decoder, each in self.calibration.items()}
         return (json.dumps(config, indent=2) + "\n").encode()
@@ -189,9 +187,9 @@ def read_files(folder: Path, model: Checkpoint) -> dict[str, bytes]:
 
 def write_files(folder: Path, files: dict[str, bytes]) -> None:
     """Write a whole checkpoint, all or, after a crash, none of it. A card that is there may be somebody's own, and stays;
-    a language model that lies there or beside it already is not written again."""
+    a language model that it would use anyway, in the folder or beside it, is not written again."""
     kept = {CARD} if card_of(folder) else set()
-    if LANGUAGE_MODEL in files and files[LANGUAGE_MODEL] == _words_found(folder):
+    if "language_model" in json.loads(files[CONFIG]) and files.get(LANGUAGE_MODEL) == tuned_words.found(folder):
         kept.add(LANGUAGE_MODEL)
     write_together(folder, {name: data for name, data in files.items() if name not in kept})
 
@@ -316,54 +314,11 @@ def _compare(found: dict[str, tuple], expected: dict[str, tuple], folder: Path) 
 
 
 def _load_words(folder: Path, config: dict, alphabet: Alphabet, untuned: bool) -> LanguageModel | None:
-    tuned = "language_model" in config
-    own, beside = _paths_of_words(folder)
-    for path in (own, beside) if tuned or untuned else (own,):
-        try:
-            return _weigh(language_model.load(path), config, alphabet)
-        except FileNotFoundError:
-            continue
-        except (KeyError, ValueError) as error:
-            which = "of" if path == own else "beside"
-            raise CheckpointError(f"The language model {which} {folder.name} cannot be used: {_sentence(error)}") from error
-    if tuned:
-        raise CheckpointError(
-            f"{folder.name} was tuned with a language model, and there is no {LANGUAGE_MODEL} in it or beside it. Copy that "
-            f'file into it, or do without: delete "language_model" from its {CONFIG}.'
-        )
-    return None
-
-
-def _weigh(words: LanguageModel, config: dict, alphabet: Alphabet) -> LanguageModel:
-    if "language_model" in config:
-        tuned = _table(config["language_model"], "language_model")
-        tuned = {"prior_weight": 0.0, "prior": (), "phone_weight": 0.0} | tuned  # once unknown
-        words = replace(words, **{name: tuned[name] for name in TUNED})
-    require_number(words, "weight", "prior_weight", "phone_weight", least=0, most=1_000)
-    require_number(words, "word_bonus", least=-1_000, most=1_000)
-    if words.prior not in ((), []):
-        require_numbers(words, "prior", count=len(alphabet.labels), least=-1_000, most=0)
-    words = replace(words, prior=tuple(words.prior))
-    if alphabet.space is None:
-        raise ValueError("the alphabet has no space, so it spells no words")
-    return words
-
-
-def _words_found(folder: Path) -> bytes | None:
-    """The language model that a tuned checkpoint in this folder, which need not be there yet, would use."""
-    for path in _paths_of_words(folder):
-        try:
-            return readable(path, language_model.LARGEST).read_bytes()
-        except FileNotFoundError:
-            continue
-        except OSError:  # it cannot be used
-            return None
-    return None
-
-
-def _paths_of_words(folder: Path) -> tuple[Path, Path]:
-    """Of the folder's own language model, and of the one that it may share."""
-    return locate(folder, LANGUAGE_MODEL), folder.resolve().parent / LANGUAGE_MODEL
+    try:
+        tuned = _table(config["language_model"], "language_model") if "language_model" in config else None
+        return tuned_words.load(folder, tuned, alphabet, untuned)
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"The language model of {folder.name} cannot be used: {_sentence(error)}") from error
 
 
 def _load_replay(folder: Path) -> Replay | None:

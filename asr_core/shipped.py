@@ -16,29 +16,28 @@ def names() -> list[str]:
     return sorted(path.parent.name for path in FOLDER.glob("*/model.safetensors"))
 
 
-def listed() -> str:
-    """For a help text."""
+def choices() -> str:
+    """For the help of an option that takes a checkpoint."""
     return f"{', '.join(names())} (shipped; ./NAME is a folder)"
 
 
 def folder_of(source: str | Path) -> Path:
     """The folder that is meant, which need not be there: a shipped one by its bare name, or else the path.
 
-    "./NAME" is a path. Raises CheckpointError for a bare name that a checkpoint in the working directory has, too: either
-    could be meant. As a Path, which cannot tell "./NAME" from "NAME", it means the one in the working directory.
+    "./NAME" is a path, and so is a Path where it leads to a folder, since it cannot tell "./NAME" from "NAME". Raises
+    CheckpointError for a bare name that another checkpoint in the working directory has, too: either could be meant.
     """
-    folder = Path(source)
+    folder, ours = Path(source), FOLDER / source
     if str(source) not in names():
         return folder.resolve() if folder.name in ("", "..") else folder  # so that "." has a name
-    ours = FOLDER / folder
-    if not (folder / "config.json").exists() or folder.samefile(ours):
-        return ours
-    if isinstance(source, Path):
+    if isinstance(source, Path) and folder.is_dir():
         return folder
-    raise CheckpointError(
-        f"{source} is a shipped checkpoint, and there is another one of that name here. Write ./{source} for the one here, "
-        f"or {ours} for the shipped one."
-    )
+    if (folder / "config.json").exists() and not folder.samefile(ours):
+        raise CheckpointError(
+            f"{source} is a shipped checkpoint, and there is another one of that name here. Write ./{source} for the one "
+            f"here, or {ours} for the shipped one."
+        )
+    return ours
 
 
 def target(name: str) -> Path:

@@ -57,7 +57,10 @@ def test_a_name_means_the_shipped_one_wherever_it_is_said(elsewhere, monkeypatch
         assert (version_of(name), checkpoint.load(name).name) == (f"shipped {name}", name)
     assert Transcriber.from_checkpoint("tiny").model.training == {"version": "shipped tiny"}
     (elsewhere / "base").mkdir()  # somebody's, and no checkpoint
-    assert version_of("base") == version_of(Path("base")) == "shipped base"
+    assert version_of("base") == "shipped base" and version_of(Path("tiny")) == "shipped tiny"
+    for path in ("./base", Path("base")):
+        with pytest.raises(CheckpointError, match=f"^base holds no {CONFIG}"):
+            checkpoint.load(path)
     monkeypatch.chdir(shipped.FOLDER)
     assert version_of("base") == version_of("./base") == version_of(Path("base")) == "shipped base"
 
@@ -165,6 +168,7 @@ def test_nothing_is_written_to_a_shipped_one_by_its_bare_name(run, elsewhere, cl
         before = contents(elsewhere.parent)
         for command in (
             ("tune", elsewhere / "m.tsv", "--checkpoint", "tiny"),
+            ("tune", elsewhere / "m.tsv", "--checkpoint", elsewhere / "mine", "--out", "tiny"),
             ("compress", elsewhere / "mine", "tiny"),
         ):
             code, out, err = run(*command)

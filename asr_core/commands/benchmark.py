@@ -24,7 +24,7 @@ COMPARED = "| system | decoder | threads | WER | real-time factor | × {} |"
 
 def add(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
     parser = commands.add_parser("benchmark", help="measure how fast a checkpoint is on this machine, beside other models")
-    models = f"{shipped.listed()}, a folder, or a Hub id; as often as there are checkpoints"
+    models = f"{shipped.choices()}, a folder, or a Hub id; as often as there are checkpoints"
     parser.add_argument("--checkpoint", action="append", metavar="MODEL", help=models)
     parser.add_argument("--format", choices=("text", "json"), default="text")
     parser.add_argument("--threads", type=count, help=f"(default: one a core, here {cores()}; with --data one, then two)")

@@ -42,7 +42,7 @@ def add(commands: argparse._SubParsersAction) -> list[argparse.ArgumentParser]:
     tuning.add_argument(
         "--checkpoint",
         metavar="MODEL",
-        help=f"a folder, which gets the weights; or, with --out, {shipped.listed()} or a Hub id",
+        help=f"a folder, which gets the weights; or, with --out, {shipped.choices()} or a Hub id",
     )
     tuning.add_argument("--out", metavar="FOLDER", help="gets the whole checkpoint with the weights")
     tuning.add_argument("--every", type=count, default=4, help="use every n-th utterance (default: 4)")

@@ -15,7 +15,7 @@ from asr_core.text import Alphabet, TextError
 from asr_core.transcriber import Transcriber
 from asr_core.transcription import Transcription
 
-DEFAULT_CHECKPOINT = shipped.FOLDER / "base"
+DEFAULT_CHECKPOINT = shipped.FOLDER / "fast"
 
 __all__ = ["DEFAULT_CHECKPOINT", "AlignmentError", "Alphabet", "AudioError", "Checkpoint", "CheckpointError", "CtcError"]
 __all__ += ["Diagnosis", "Emission", "EvidenceError", "Posteriors", "PosteriorsError", "Reference", "Sound", "Span"]

@@ -4,6 +4,7 @@ import asyncio
 import threading
 import tracemalloc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
@@ -106,7 +107,10 @@ def test_what_is_remembered_does_not_grow_with_what_was_sent_and_is_bounded(monk
             for _ in range(requests):
                 assert app.begin(f"2a00:1450:{client:x}::/64", 500) is None
                 assert app.take(f"2a00:1450:{client:x}::/64", 500, 500) is None
-        held, _ = tracemalloc.get_traced_memory()
+        here = [
+            tracemalloc.Filter(True, file) for file in (guard.__file__, __file__)
+        ]  # a page's threads may be at work, too
+        held = sum(trace.size for trace in tracemalloc.take_snapshot().filter_traces(here).traces)
         tracemalloc.stop()
         return held
 
@@ -189,7 +193,8 @@ def test_requests_side_by_side_share_what_is_left(small, monkeypatch):
         await asyncio.gather(*asked)
         assert sum(server.clients["10.0.0.1"].bytes) <= 25_000 + 40 * 1_000, "but for the pieces that were under way"
 
-    asyncio.run(all_of_them())
+    with ThreadPoolExecutor(1) as thread:  # in this one Playwright's loop may be running
+        thread.submit(asyncio.run, all_of_them()).result()
     assert read <= 25_000
     assert len(answers) == 40 and answers.count(429) >= 40 - 25_000 // (pieces * 1_000)
 

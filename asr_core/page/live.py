@@ -20,7 +20,7 @@ from asr_core.transcription import Transcription
 from asr_core.viewer.component import STATIC
 from asr_core.viewer.payload import Lane
 
-MOST_SPEAKERS = 8  # at once: each costs a fifth of a core
+MOST_SPEAKERS = 8  # at once: each costs a sixth of a core
 LONGEST_S = 600.0  # of one talk
 FORGOTTEN_S = 60.0  # without a sound from the browser
 MOST_BYTES = 2_000_000  # of one message; live.mjs sends at most 1.4 million
@@ -133,7 +133,7 @@ def build(explorer: Explorer) -> None:
             raise gr.Error(str(error), print_exception=False) from error
         return NOTHING_NEW if talk is None else show([Lane("live", talk)])
 
-    gr.Markdown("Speak, and read along. The words of the last two seconds may still change; what is older stays.")
+    gr.Markdown("Speak, and read along. The words of the last three seconds may still change; what is older stays.")
     captions = gr.HTML(
         html_template='<div class="ctc-live"></div>',
         css_template=CSS,
